@@ -1,0 +1,3 @@
+//! The main job on loopback.
+
+fn main() {}

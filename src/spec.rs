@@ -1,0 +1,106 @@
+//! What a step is to do, as typed values: the meaning of the command line, with nothing read and nothing done yet.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything one step wrapper was told to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepSpec {
+    /// What to wait for before the step's turn.
+    pub wait: WaitSpec,
+    /// Where the step's end is reported.
+    pub report: ReportSpec,
+    /// Names of the task results that are read from `/tekton/results` after the step; empty elements are gone already.
+    pub results: Vec<String>,
+    /// How long the step's process may run.
+    pub timeout: Timeout,
+    /// What a failing step means for the steps after it.
+    pub on_error: OnError,
+    /// Where the program to run comes from.
+    pub command: CommandSource,
+    /// The step's own arguments: what stood behind `--`, verbatim.
+    pub args: Vec<OsString>,
+    /// Positional arguments before `--` that mean nothing (Tekton drops them silently; we say so and drop them).
+    pub ignored: Vec<OsString>,
+}
+
+/// What a step waits for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WaitSpec {
+    /// Files to wait for, one after the other. A file's name with `.err` appended means that the wait failed.
+    pub files: Vec<PathBuf>,
+    /// Whether a file must also be longer than zero bytes.
+    pub content: bool,
+}
+
+/// Where the end of a step is reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportSpec {
+    /// Created empty when the step is done; with `.err` appended when it failed.
+    pub post_file: Option<PathBuf>,
+    /// Kubernetes' termination message file.
+    pub termination_path: PathBuf,
+    /// Holds `exitCode`, `results/` and `artifacts/`. Empty means the current directory, as in Tekton.
+    pub metadata_dir: PathBuf,
+}
+
+/// The time limit of a step's process. The clock starts when the step starts, not while it waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Timeout {
+    /// No limit (`0`).
+    #[default]
+    Unlimited,
+    /// At most this long.
+    After(Duration),
+    /// A negative duration: parsed as Tekton parses it, and a failure of the step at its turn.
+    Negative,
+}
+
+/// What a failing step means for the steps after it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// They are skipped: the post file gets `.err`. Any value of `-on_error` other than `continue` means this.
+    #[default]
+    StopAndFail,
+    /// They run: the failure is only recorded.
+    Continue,
+}
+
+/// Where the program of a step comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandSource {
+    /// `-entrypoint`.
+    Given(OsString),
+    /// The environment variable `TEKTON_PLATFORM_COMMANDS`, filled in by Tekton's controller.
+    PlatformTable,
+    /// `-image`: what the image's own config says, asked of its registry.
+    Image(LookupSpec),
+}
+
+/// How to ask a registry what an image would run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookupSpec {
+    /// The image reference as written.
+    pub image: String,
+    /// Namespace of the service account; the pod's own when absent.
+    pub namespace: Option<String>,
+    /// Service account whose pull secrets are used; the pod's own when absent.
+    pub service_account: Option<String>,
+    /// Extra certificate authorities: registry (`host[:port]`) and the path of a PEM file.
+    pub certificates: Vec<(String, PathBuf)>,
+    /// Registries (`host[:port]`) that may be spoken to over plain http.
+    pub insecure: Vec<String>,
+    /// Bounds one attempt.
+    pub timeout: Duration,
+    /// Directory of the service account's `token`, `ca.crt` and `namespace`.
+    pub service_account_dir: PathBuf,
+}
+
+impl LookupSpec {
+    /// Where Kubernetes mounts a pod's service account.
+    /// <https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/>
+    pub const SERVICE_ACCOUNT_DIR: &'static str = "/var/run/secrets/kubernetes.io/serviceaccount";
+    /// The default of `-image_lookup_timeout`.
+    pub const TIMEOUT: Duration = Duration::from_secs(30);
+}
