@@ -18,14 +18,32 @@
 //! fails on an upward import): `main` > `run`, `commands` > `cli`, `step`, `report`, `setup`, `lookup` > `authn`,
 //! `registry`, `kube` > `http` > `image`, `credential`, `outcome`, `spec` > `sys`, `host`, `secret`, `log`.
 
+pub mod cli;
+pub mod commands;
 pub mod host;
 pub mod log;
 pub mod outcome;
+pub mod report;
+pub mod run;
+pub mod setup;
 pub mod spec;
+pub mod step;
 #[expect(unsafe_code, reason = "the only room in which unsafe code is allowed; each block states its reason")]
 pub mod sys;
 
 #[cfg(feature = "lookup")]
+pub mod authn;
+#[cfg(feature = "lookup")]
 pub mod credential;
+#[cfg(feature = "lookup")]
+pub mod http;
+#[cfg(feature = "lookup")]
+pub mod image;
+#[cfg(feature = "kube")]
+pub mod kube;
+#[cfg(feature = "lookup")]
+pub mod lookup;
+#[cfg(feature = "lookup")]
+pub mod registry;
 #[cfg(feature = "lookup")]
 pub mod secret;

@@ -1,0 +1,1 @@
+//! The command line: Go-style flags, through clap, to an invocation.

@@ -1,0 +1,1 @@
+//! Names and documents of the registry world: pure values, no I/O.

@@ -1,0 +1,1 @@
+//! The in-cluster Kubernetes API: service account and pull secrets.

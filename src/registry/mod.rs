@@ -1,0 +1,1 @@
+//! The registry client: challenge, token, manifest, config.

@@ -1,0 +1,1 @@
+//! What a step leaves behind: termination message, `exitCode`, post file.

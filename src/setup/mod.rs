@@ -1,0 +1,1 @@
+//! What init containers ask for: placing the binary, step directories, decoding scripts.

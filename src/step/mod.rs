@@ -1,0 +1,1 @@
+//! A step's life: its wait, its command, its process.
