@@ -1,5 +1,6 @@
 //! An I/O error's cause in the words that Go, and so Tekton, prints: `no such file or directory`.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 
@@ -24,9 +25,41 @@ impl fmt::Display for Cause<'_> {
     }
 }
 
+/// An error with its causes, each said once, joined by `: `; I/O errors as [`Cause`] shows them.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        match cause.downcast_ref() {
+            Some(error) => line.push_str(&Cause(error).to_string()),
+            None => line.push_str(&cause.to_string()),
+        }
+        source = cause.source();
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chain_says_every_cause_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("opening {path}")]
+        struct Opening {
+            path: &'static str,
+            source: io::Error,
+        }
+        #[derive(Debug, thiserror::Error)]
+        #[error("reading the secret")]
+        struct Reading(#[source] Opening);
+
+        let error = Reading(Opening { path: "/s", source: io::Error::from_raw_os_error(libc::ENOENT) });
+        assert_eq!(chain(&error), "reading the secret: opening /s: no such file or directory");
+    }
 
     #[test]
     fn causes_read_as_go_prints_them() {
