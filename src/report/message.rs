@@ -65,12 +65,7 @@ impl Entry {
     /// An entry whose value may be any bytes: those that are not UTF-8 become U+FFFD, as Go has it.
     #[must_use]
     pub fn new(kind: EntryKind, key: &str, value: &[u8]) -> Self {
-        Self {
-            key: key.to_owned(),
-            value: go_json::text(value).into_owned(),
-            kind,
-            resource_name: String::new(),
-        }
+        Self { key: key.to_owned(), value: go_json::text(value).into_owned(), kind, resource_name: String::new() }
     }
 
     /// An entry for the controller.
@@ -147,9 +142,12 @@ pub fn fit(existing: &[Entry], own: &[Entry]) -> Result<String, TooLarge> {
     })
 }
 
-/// A message above [`LIMIT`]. The text is Tekton's own, which people and programs look for.
+/// Tekton's own text for a message above [`LIMIT`], which people and programs look for.
+pub const TOO_LARGE: &str = "Termination message is above max allowed size 4096, caused by large task result.";
+
+/// A message above [`LIMIT`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("Termination message is above max allowed size {LIMIT}, caused by large task result.")]
+#[error("{TOO_LARGE}")]
 pub struct TooLarge {
     /// Bytes of the message.
     size: usize,
@@ -286,9 +284,7 @@ impl<'de> Deserialize<'de> for EntryKind {
             }
 
             fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<EntryKind, E> {
-                i64::try_from(number)
-                    .map(EntryKind)
-                    .map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+                i64::try_from(number).map(EntryKind).map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
             }
 
             fn visit_str<E>(self, name: &str) -> Result<EntryKind, E> {
@@ -334,11 +330,7 @@ mod tests {
                     Entry::new(EntryKind::STEP_RESULT, "sr", b"val"),
                     started_at(),
                     Entry::new(EntryKind::STEP_ARTIFACTS, "/tekton/run/0/status/artifacts/provenance.json", b"{}\n"),
-                    Entry::new(
-                        EntryKind::TASK_ARTIFACTS,
-                        "/tekton/artifacts/provenance.json",
-                        b"{\"outputs\":[]}\n",
-                    ),
+                    Entry::new(EntryKind::TASK_ARTIFACTS, "/tekton/artifacts/provenance.json", b"{\"outputs\":[]}\n"),
                 ],
                 concat!(
                     r#"[{"key":"foo","value":"abc\n","type":1},{"key":"sr","value":"val","type":4},"#,

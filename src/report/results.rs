@@ -14,7 +14,7 @@ const LIMIT: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum ResultsError {
     /// The file is there and cannot be opened.
-    #[error("result {name:?} cannot be read: opening {path:?}")]
+    #[error("Result {name:?} cannot be read: opening {path:?}")]
     Open {
         /// The result.
         name: String,
@@ -24,7 +24,7 @@ pub enum ResultsError {
         source: io::Error,
     },
     /// What stands there is not a regular file.
-    #[error("result {name:?} cannot be read: {path:?} is {found}, and must be a regular file")]
+    #[error("Result {name:?} cannot be read: {path:?} is {found}, and must be a regular file")]
     NotRegular {
         /// The result.
         name: String,
@@ -34,7 +34,7 @@ pub enum ResultsError {
         found: &'static str,
     },
     /// Reading failed.
-    #[error("result {name:?} cannot be read: reading {path:?}")]
+    #[error("Result {name:?} cannot be read: reading {path:?}")]
     Read {
         /// The result.
         name: String,
@@ -44,7 +44,7 @@ pub enum ResultsError {
         source: io::Error,
     },
     /// The file is longer than anything that could be reported.
-    #[error("result {name:?} is too large: {path:?} has {size} bytes")]
+    #[error("Result {name:?} is too large: {path:?} has {size} bytes")]
     TooLarge {
         /// The result.
         name: String,
@@ -165,7 +165,7 @@ mod tests {
             assert_eq!(
                 error.to_string(),
                 format!(
-                    "result {name:?} cannot be read: {:?} is {found}, and must be a regular file",
+                    "Result {name:?} cannot be read: {:?} is {found}, and must be a regular file",
                     dir.path().join(name)
                 )
             );
@@ -178,7 +178,7 @@ mod tests {
         fs::write(dir.path().join("file"), "").unwrap();
         let error = read(dir.path(), &names(&["file/r"]), EntryKind::TASK_RESULT).unwrap_err();
         let path = dir.path().join("file/r");
-        assert_eq!(error.to_string(), format!("result \"file/r\" cannot be read: opening {path:?}"));
+        assert_eq!(error.to_string(), format!("Result \"file/r\" cannot be read: opening {path:?}"));
         assert!(error.source().unwrap().to_string().contains("Not a directory"));
     }
 
@@ -189,7 +189,7 @@ mod tests {
         // Sparse: reading it in full would take a tebibyte of memory.
         File::create(&path).unwrap().set_len(1 << 40).unwrap();
         let error = read(dir.path(), &names(&["huge"]), EntryKind::TASK_RESULT).unwrap_err();
-        assert_eq!(error.to_string(), format!("result \"huge\" is too large: {path:?} has 1099511627776 bytes"));
+        assert_eq!(error.to_string(), format!("Result \"huge\" is too large: {path:?} has 1099511627776 bytes"));
 
         File::create(&path).unwrap().set_len(LIMIT).unwrap();
         let entries = read(dir.path(), &names(&["huge"]), EntryKind::TASK_RESULT).unwrap();
