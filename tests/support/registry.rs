@@ -45,8 +45,8 @@ impl Registry {
         let password_file = run(tool("htpasswd").args(["-Bbn", USER, PASSWORD]));
         fs::write(dir.join("htpasswd"), password_file).expect("the password file");
         // What `skopeo --dest-cert-dir` reads.
-        fs::create_dir_all(dir.join("trust")).expect("a directory");
-        fs::copy(&certificates.authority, dir.join("trust/ca.crt")).expect("the authority");
+        fs::create_dir_all(dir.join("cert-dir")).expect("a directory");
+        fs::copy(&certificates.authority, dir.join("cert-dir/ca.crt")).expect("the authority");
         // JSON is YAML. Port 0: the kernel picks one, and the registry says which.
         let config = serde_json::json!({
             "version": 0.1,
@@ -90,7 +90,7 @@ impl Registry {
         let mut copy = tool("skopeo");
         copy.args(["copy", "--quiet", "--all", "--insecure-policy", "--dest-creds", &format!("{USER}:{PASSWORD}")])
             .arg("--dest-cert-dir")
-            .arg(self.dir.join("trust"))
+            .arg(self.dir.join("cert-dir"))
             .arg(format!("oci:{}:{name}", layout.display()))
             .arg(format!("docker://{}/{repository}", self.host));
         run(&mut copy);
