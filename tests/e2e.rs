@@ -20,6 +20,8 @@ mod podman;
 mod registry;
 #[path = "support/skip.rs"]
 mod skip;
+#[path = "support/tls.rs"]
+mod tls;
 
 #[path = "e2e/chroot.rs"]
 mod chroot;

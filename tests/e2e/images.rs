@@ -5,11 +5,11 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
 
 use crate::oci::{Command, Entry, Layout, architecture};
 use crate::registry::{Certificates, USER};
+use crate::tls::{Authority, LOOPBACK};
 
 /// What the application of the images prints: its arguments.
 const APP: &[u8] =
@@ -48,23 +48,17 @@ pub fn layout(dir: &Path, busybox: &Path) -> Layout {
 
 /// A certificate for loopback, and the authority that signed it, as files in a directory.
 pub fn certificates(dir: &Path) -> Certificates {
-    let key = || KeyPair::generate().expect("a key");
-    let mut params = CertificateParams::new(Vec::new()).expect("parameters");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, "the tests' authority");
-    let authority = CertifiedIssuer::self_signed(params, key()).expect("an authority");
-    let key = key();
-    let server = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("parameters");
-    let server = server.signed_by(&key, &authority).expect("a certificate");
-    let file = |name: &str, pem: String| {
+    let authority = Authority::new("the tests' authority");
+    let leaf = authority.leaf(LOOPBACK);
+    let file = |name: &str, pem: &str| {
         let path = dir.join(name);
         fs::write(&path, pem).expect("a file");
         path
     };
     Certificates {
-        certificate: file("server.pem", server.pem()),
-        key: file("server.key", key.serialize_pem()),
-        authority: file("authority.pem", authority.pem()),
+        certificate: file("server.pem", &leaf.certificate_pem),
+        key: file("server.key", &leaf.key_pem),
+        authority: file("authority.pem", &authority.pem()),
     }
 }
 
