@@ -1,9 +1,6 @@
 //! A credential for a registry and the story of how it was found: plain values that keychain and registry share.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-
+pub use crate::note::Note;
 use crate::secret::Secret;
 
 /// What a registry, or the token service that it names, is shown. Absence is `None`: there is no anonymous variant.
@@ -29,26 +26,4 @@ pub struct Credential {
     pub proof: Proof,
     /// Where it was found, for people: `pull secret ci/regcred, key "ghcr.io"`. Never holds a secret.
     pub source: String,
-}
-
-/// One line of the story of a lookup: a source, and what became of it. Never holds a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
-    /// The source: `service account ci/builder`, `docker config /root/.docker/config.json`.
-    pub source: String,
-    /// What became of it: `forbidden: cannot get secrets`, `no entry for ghcr.io`, `refused by the registry: 401`.
-    pub outcome: String,
-}
-
-impl Note {
-    /// A note about a source.
-    pub fn new(source: impl Into<String>, outcome: impl Into<String>) -> Self {
-        Self { source: source.into(), outcome: outcome.into() }
-    }
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.source, self.outcome)
-    }
 }
