@@ -1,5 +1,6 @@
-//! An I/O error's cause in the words that Go, and so Tekton, prints: `no such file or directory`.
+//! Errors in the words that Go, and so Tekton, prints: `no such file or directory`, and with all their causes.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 
@@ -22,6 +23,17 @@ impl fmt::Display for Cause<'_> {
             _ => f.write_str(text),
         }
     }
+}
+
+/// An error with its causes, each said once: `reading /a: permission denied`.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let texts = causes.map(|error| match error.downcast_ref::<io::Error>() {
+        Some(error) => Cause(error).to_string(),
+        None => error.to_string(),
+    });
+    texts.collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
