@@ -21,7 +21,7 @@ use crate::step::command::{self, Program};
 use crate::step::runner::{self, RunError};
 use crate::step::start_error;
 use crate::step::wait::{Turn, Wait};
-use crate::sys::cause::Cause;
+use crate::sys::cause::{Cause, chain};
 use crate::sys::clock::{self, Timestamp};
 use crate::sys::process;
 use crate::sys::{poll, signals, signals::Signals};
@@ -45,7 +45,7 @@ pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
         },
         Ok(Invocation::Version) => print(version::text()),
         Ok(Invocation::Help(text)) => {
-            log::text(&text);
+            log::help(&text);
             ExitCode::SUCCESS
         }
         Err(error) => usage_error(&error).into(),
@@ -58,11 +58,11 @@ fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
         Ok(signals) => Pass { spec, host, signals, started_at: None },
         Err(error) => {
             let outcome = failed(format!("cannot read signals: {}", Cause(&error)));
-            return report::report(&outcome, spec, &host.dirs, clock::now());
+            return report::report(&outcome, spec, &host.dirs, None);
         }
     };
     let outcome = pass.outcome().unwrap_or_else(|outcome| outcome);
-    let code = report::report(&outcome, spec, &host.dirs, pass.started_at.unwrap_or_else(clock::now));
+    let code = report::report(&outcome, spec, &host.dirs, pass.started_at);
     if let Outcome::NotRun(why) = &outcome
         && let NotRunKind::Interrupted(number) = why.kind
     {
@@ -212,12 +212,11 @@ fn make_directories(metadata_dir: &Path) -> Result<(), Outcome> {
     Ok(())
 }
 
-/// The exit door of a command line that cannot be understood.
+/// The exit door of a command line that cannot be followed.
 fn usage_error(error: &UsageError) -> u8 {
-    let outcome = Outcome::not_run(NotRunKind::Usage, chain(error));
-    let code = report::report_usage(&outcome, error.post_file.as_deref(), &error.termination_path, clock::now());
-    log::text(&format!("{}\n", cli::usage_hint()));
-    code
+    log::say(error);
+    log::say(error.usage_hint());
+    report::report_usage(&error.message, error.post_file.as_deref(), Some(&error.termination_path))
 }
 
 /// Prints to stdout what a person asked for.
@@ -226,16 +225,4 @@ fn print(text: String) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
-}
-
-/// An error with its causes, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -11,6 +11,7 @@ use crate::image::platform::Platform;
 use crate::image::reference::Reference;
 use crate::registry::{self, Settings};
 use crate::spec::LookupSpec;
+use crate::sys::cause::chain;
 
 /// What is left of the attempt's time for the supervisor's own deadline: the child should be the one to say what it was
 /// waiting for.
@@ -107,16 +108,4 @@ async fn gather(
     let _ = (spec, network);
     notes.extend(add(authn::docker_config::credentials(env, registry, repository)));
     credentials
-}
-
-/// An error with its causes, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

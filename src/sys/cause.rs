@@ -1,4 +1,4 @@
-//! An I/O error's cause in the words that Go, and so Tekton, prints: `no such file or directory`.
+//! Errors in the words that Go, and so Tekton, prints: `no such file or directory`, and with all their causes.
 
 use std::error::Error;
 use std::fmt;
@@ -25,20 +25,15 @@ impl fmt::Display for Cause<'_> {
     }
 }
 
-/// An error with its causes, each said once, joined by `: `; I/O errors as [`Cause`] shows them.
+/// An error with its causes, each said once: `reading /a: permission denied`.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(": ");
-        match cause.downcast_ref() {
-            Some(error) => line.push_str(&Cause(error).to_string()),
-            None => line.push_str(&cause.to_string()),
-        }
-        source = cause.source();
-    }
-    line
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let texts = causes.map(|error| match error.downcast_ref::<io::Error>() {
+        Some(error) => Cause(error).to_string(),
+        None => error.to_string(),
+    });
+    texts.collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
