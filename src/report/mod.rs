@@ -21,46 +21,46 @@ use crate::log;
 use crate::outcome::{InternalEntry, NotRunKind, Outcome, PostFile};
 use crate::spec::{OnError, StepSpec};
 use crate::sys::cause::chain;
-use crate::sys::clock::Timestamp;
+use crate::sys::clock::{self, Timestamp};
 
 /// The `Reason` of a step whose results do not fit into the termination message.
 pub const RESULTS_TOO_LARGE: &str = "ResultsTooLarge";
 
 /// Reports a step's end: writes its files, says the outcome's last line and every failure on the way, and returns the
-/// process's exit code. Where the step never started, `started_at` is the moment at which that became clear.
+/// process's exit code. A step that never started is given the present moment as `StartedAt`.
 #[must_use]
-pub fn report(outcome: &Outcome, spec: &StepSpec, dirs: &Dirs, started_at: Timestamp) -> u8 {
+pub fn report(outcome: &Outcome, spec: &StepSpec, dirs: &Dirs, started_at: Option<Timestamp>) -> u8 {
     leave(outcome, spec, dirs, started_at).finish()
 }
 
-/// Reports a command line that means nothing, as far as its post file and termination message could be made out. Says
-/// the outcome's last line and returns the exit code.
+/// Reports a command line that cannot be followed, as far as its post file and termination path could be made out. The
+/// sentence goes into the message; it is for the caller to say. Returns the exit code.
 #[must_use]
-pub fn report_usage(outcome: &Outcome, post_file: Option<&Path>, termination_path: &Path, started_at: Timestamp) -> u8 {
-    leave_usage(outcome, post_file, termination_path, started_at).finish()
+pub fn report_usage(sentence: &str, post_file: Option<&Path>, termination_path: Option<&Path>) -> u8 {
+    leave_usage(sentence, post_file, termination_path).finish()
 }
 
 /// [`report_usage`] without its last part, as [`leave`] is to [`report`].
-pub fn leave_usage(
-    outcome: &Outcome,
-    post_file: Option<&Path>,
-    termination_path: &Path,
-    started_at: Timestamp,
-) -> Left {
-    let mut left = Left::new(outcome, OnError::StopAndFail);
-    // Somebody at a shell, not in a pod, needs no second line about a message that nobody would read.
-    if termination_path.parent().is_none_or(|dir| dir == Path::new("") || dir.exists()) {
-        left.write_message(termination_path, Vec::new(), started_at);
+pub fn leave_usage(sentence: &str, post_file: Option<&Path>, termination_path: Option<&Path>) -> Left {
+    let mut left = Left::new(&Outcome::not_run(NotRunKind::Usage, sentence), OnError::StopAndFail);
+    left.lines.clear();
+    // A person at a shell, outside any pod, needs no second line about a message that nobody would read.
+    if let Some(path) = termination_path.filter(|path| path.parent().is_none_or(is_directory)) {
+        left.write_message(path, Vec::new(), clock::now());
     }
     left.write_post_file(post_file);
     left
 }
 
+fn is_directory(path: &Path) -> bool {
+    path == Path::new("") || path.is_dir()
+}
+
 /// The report without its last part: every file is written; nothing is said or synced yet.
-pub fn leave(outcome: &Outcome, spec: &StepSpec, dirs: &Dirs, started_at: Timestamp) -> Left {
+pub fn leave(outcome: &Outcome, spec: &StepSpec, dirs: &Dirs, started_at: Option<Timestamp>) -> Left {
     let mut left = Left::new(outcome, spec.on_error);
     let results = if outcome.reads_results() { left.read_results(&dirs.results, &spec.results) } else { Vec::new() };
-    left.write_message(&spec.report.termination_path, results, started_at);
+    left.write_message(&spec.report.termination_path, results, started_at.unwrap_or_else(clock::now));
     left.write_exit_code(&spec.report.metadata_dir.join("exitCode"));
     left.write_post_file(spec.report.post_file.as_deref());
     left
