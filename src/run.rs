@@ -112,7 +112,9 @@ impl Pass<'_> {
         let Some(program) = program else { return Ok(Outcome::NothingToRun) };
         runner::run(&program, spec.timeout, &host.dirs.downward, &mut self.signals).map_err(|error| match error {
             RunError::Start(error) => cannot_execute(&start_error::explain(&program, &error)),
-            RunError::Supervise(error) => failed(format!("the step was killed: cannot read signals: {}", Cause(&error))),
+            RunError::Supervise(error) => {
+                failed(format!("the step was killed: cannot read signals: {}", Cause(&error)))
+            }
         })
     }
 
@@ -180,9 +182,10 @@ impl Pass<'_> {
                 command::from_table(self.host.env.get(command::PLATFORM_TABLE), &command::machine())
                     .map_err(|error| failed(chain(&error)))?
             }
-            (CommandSource::Image(_), Some(found)) => found
-                .command(!args.is_empty())
-                .map_err(|error| Outcome::not_run(NotRunKind::ImageLookup, error.to_string()))?,
+            (CommandSource::Image(_), Some(found)) => {
+                command::of_image(&found.image, found.entrypoint, found.cmd, !args.is_empty())
+                    .map_err(|error| Outcome::not_run(NotRunKind::ImageLookup, error.to_string()))?
+            }
             (CommandSource::Image(image), None) => {
                 return Err(failed(format!("the command of image {} was not looked up", image.image)));
             }

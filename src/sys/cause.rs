@@ -27,8 +27,8 @@ impl fmt::Display for Cause<'_> {
 
 /// An error with its causes, each said once: `reading /a: permission denied`.
 #[must_use]
-pub fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
     let texts = causes.map(|error| match error.downcast_ref::<io::Error>() {
         Some(error) => Cause(error).to_string(),
         None => error.to_string(),

@@ -66,8 +66,17 @@ pub fn spawn(path: &CString, argv: &[CString], environment: &[CString], mask: &M
     )?;
     attributes.set_pgroup(Pid::from_raw(0))?;
     attributes.set_sigmask(mask.set())?;
-    attributes.set_sigdefault(&SigSet::all())?;
+    attributes.set_sigdefault(&every_signal())?;
     Ok(ProcessId(posix_spawn(path.as_c_str(), &actions, &attributes, argv, environment)?))
+}
+
+/// All 64 signals. The C library's own full set lacks the two that it keeps for itself, and `posix_spawn` would leave
+/// those ignored in the step.
+fn every_signal() -> SigSet {
+    // SAFETY: a signal set is a plain array of bits, and every pattern of them is a set.
+    let full: libc::sigset_t = unsafe { std::mem::transmute([u8::MAX; size_of::<libc::sigset_t>()]) };
+    // SAFETY: the set only says which dispositions are reset; it is never a mask, nor asked for a signal's name.
+    unsafe { SigSet::from_sigset_t_unchecked(full) }
 }
 
 /// `/dev/null`, or in a root without devices a pipe that has ended already.
