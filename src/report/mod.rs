@@ -11,7 +11,6 @@ pub mod post;
 pub mod results;
 pub mod termination;
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use self::message::{Entry, EntryKind};
@@ -21,37 +20,47 @@ use crate::host::Dirs;
 use crate::log;
 use crate::outcome::{InternalEntry, NotRunKind, Outcome, PostFile};
 use crate::spec::{OnError, StepSpec};
+use crate::sys::cause::chain;
 use crate::sys::clock::{self, Timestamp};
 
 /// The `Reason` of a step whose results do not fit into the termination message.
 pub const RESULTS_TOO_LARGE: &str = "ResultsTooLarge";
 
 /// Reports a step's end: writes its files, says the outcome's last line and every failure on the way, and returns the
-/// process's exit code. The clock is asked where no moment is known at which the step started.
+/// process's exit code. A step that never started is given the present moment as `StartedAt`.
 #[must_use]
 pub fn report(outcome: &Outcome, spec: &StepSpec, dirs: &Dirs, started_at: Option<Timestamp>) -> u8 {
     leave(outcome, spec, dirs, started_at).finish()
 }
 
-/// Reports a command line that means nothing, as far as its post file and termination message could be made out; both
-/// the sentence and the usage have been said. Returns the exit code.
+/// Reports a command line that cannot be followed, as far as its post file and termination path could be made out. The
+/// sentence goes into the message; it is for the caller to say. Returns the exit code.
 #[must_use]
 pub fn report_usage(sentence: &str, post_file: Option<&Path>, termination_path: Option<&Path>) -> u8 {
-    let outcome = Outcome::not_run(NotRunKind::Usage, sentence);
-    let mut left = Left::new(&outcome, OnError::StopAndFail);
-    if let Some(path) = termination_path {
-        left.write_message(path, Vec::new(), None);
+    leave_usage(sentence, post_file, termination_path).finish()
+}
+
+/// [`report_usage`] without its last part, as [`leave`] is to [`report`].
+pub fn leave_usage(sentence: &str, post_file: Option<&Path>, termination_path: Option<&Path>) -> Left {
+    let mut left = Left::new(&Outcome::not_run(NotRunKind::Usage, sentence), OnError::StopAndFail);
+    left.lines.clear();
+    // A person at a shell, outside any pod, needs no second line about a message that nobody would read.
+    if let Some(path) = termination_path.filter(|path| path.parent().is_none_or(is_directory)) {
+        left.write_message(path, Vec::new(), clock::now());
     }
     left.write_post_file(post_file);
-    left.finish()
+    left
+}
+
+fn is_directory(path: &Path) -> bool {
+    path == Path::new("") || path.is_dir()
 }
 
 /// The report without its last part: every file is written; nothing is said or synced yet.
 pub fn leave(outcome: &Outcome, spec: &StepSpec, dirs: &Dirs, started_at: Option<Timestamp>) -> Left {
     let mut left = Left::new(outcome, spec.on_error);
-    left.lines.extend(outcome.last_line().map(Line::Say));
     let results = if outcome.reads_results() { left.read_results(&dirs.results, &spec.results) } else { Vec::new() };
-    left.write_message(&spec.report.termination_path, results, started_at);
+    left.write_message(&spec.report.termination_path, results, started_at.unwrap_or_else(clock::now));
     left.write_exit_code(&spec.report.metadata_dir.join("exitCode"));
     left.write_post_file(spec.report.post_file.as_deref());
     left
@@ -88,7 +97,7 @@ impl Left {
             exit_code_file: outcome.exit_code_file(on_error),
             entries: outcome.message_entries(on_error),
             failed: matches!(outcome, Outcome::NotRun(_)),
-            lines: Vec::new(),
+            lines: outcome.last_line().map(Line::Say).into_iter().collect(),
             message: None,
         }
     }
@@ -119,11 +128,10 @@ impl Left {
         }
     }
 
-    /// Turns the end of a step into a failure of our own: one that would have been a success is reported as never run
-    /// to its end; one that failed anyway keeps its reason and gets the sentence besides.
+    /// Turns the end of a step into a failure of our own. One that would have been a success is a failure in all its
+    /// files; one that had failed anyway keeps what it says of itself and gets the sentence besides.
     fn fail(&mut self, sentence: String) {
-        let failure = Outcome::not_run(NotRunKind::Other, sentence.as_str());
-        let failure = Self::new(&failure, OnError::StopAndFail);
+        let failure = Self::new(&Outcome::not_run(NotRunKind::Other, sentence), OnError::StopAndFail);
         match self.post_file {
             PostFile::Success => {
                 self.exit_code_file = failure.exit_code_file;
@@ -136,7 +144,7 @@ impl Left {
             self.exit_code = failure.exit_code;
         }
         self.failed = true;
-        self.lines.push(Line::Say(sentence));
+        self.lines.extend(failure.lines);
     }
 
     fn fail_message(&mut self, error: &MessageError) {
@@ -164,8 +172,8 @@ impl Left {
         Vec::new()
     }
 
-    fn write_message(&mut self, path: &Path, results: Vec<Entry>, started_at: Option<Timestamp>) {
-        let started_at = Entry::internal("StartedAt", &started_at.unwrap_or_else(clock::now).rfc3339());
+    fn write_message(&mut self, path: &Path, results: Vec<Entry>, started_at: Timestamp) {
+        let started_at = Entry::internal("StartedAt", &started_at.rfc3339());
         let entries = |left: &Self, results: Vec<Entry>| -> Vec<Entry> {
             let internal = left.entries.iter().map(|entry| Entry::internal(entry.key, &entry.value));
             results.into_iter().chain([started_at.clone()]).chain(internal).collect()
@@ -227,14 +235,3 @@ impl Left {
 
 /// What a missing post file means for the rest of the pod.
 const WAITING: &str = "the steps after this one will not learn that it ended, and wait until they are stopped";
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    line
-}

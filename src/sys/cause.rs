@@ -41,6 +41,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_chain_says_every_cause_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("opening {path}")]
+        struct Opening {
+            path: &'static str,
+            source: io::Error,
+        }
+        #[derive(Debug, thiserror::Error)]
+        #[error("reading the secret")]
+        struct Reading(#[source] Opening);
+
+        let error = Reading(Opening { path: "/s", source: io::Error::from_raw_os_error(libc::ENOENT) });
+        assert_eq!(chain(&error), "reading the secret: opening /s: no such file or directory");
+    }
+
+    #[test]
     fn causes_read_as_go_prints_them() {
         for (code, text) in [
             (libc::ENOENT, "no such file or directory"),
