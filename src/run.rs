@@ -112,7 +112,9 @@ impl Pass<'_> {
         let Some(program) = program else { return Ok(Outcome::NothingToRun) };
         runner::run(&program, spec.timeout, &host.dirs.downward, &mut self.signals).map_err(|error| match error {
             RunError::Start(error) => cannot_execute(&start_error::explain(&program, &error)),
-            RunError::Supervise(error) => failed(format!("the step was killed: cannot read signals: {}", Cause(&error))),
+            RunError::Supervise(error) => {
+                failed(format!("the step was killed: cannot read signals: {}", Cause(&error)))
+            }
         })
     }
 

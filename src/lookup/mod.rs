@@ -91,10 +91,7 @@ impl Lookup {
                  give the step more memory",
                 signals::name(number)
             ))),
-            Ended::TimedOut => Err(self.failure(format!(
-                "no answer within {:?} (-image_lookup_timeout)",
-                self.limit
-            ))),
+            Ended::TimedOut => Err(self.failure(format!("no answer within {:?} (-image_lookup_timeout)", self.limit))),
             Ended::TooLong => Err(self.failure("the lookup's answer is longer than 1 MiB".to_owned())),
         };
         if let Err(failure) = &result {

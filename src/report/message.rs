@@ -65,12 +65,7 @@ impl Entry {
     /// An entry whose value may be any bytes: those that are not UTF-8 become U+FFFD, as Go has it.
     #[must_use]
     pub fn new(kind: EntryKind, key: &str, value: &[u8]) -> Self {
-        Self {
-            key: key.to_owned(),
-            value: go_json::text(value).into_owned(),
-            kind,
-            resource_name: String::new(),
-        }
+        Self { key: key.to_owned(), value: go_json::text(value).into_owned(), kind, resource_name: String::new() }
     }
 
     /// An entry for the controller.
@@ -286,9 +281,7 @@ impl<'de> Deserialize<'de> for EntryKind {
             }
 
             fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<EntryKind, E> {
-                i64::try_from(number)
-                    .map(EntryKind)
-                    .map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+                i64::try_from(number).map(EntryKind).map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
             }
 
             fn visit_str<E>(self, name: &str) -> Result<EntryKind, E> {
@@ -334,11 +327,7 @@ mod tests {
                     Entry::new(EntryKind::STEP_RESULT, "sr", b"val"),
                     started_at(),
                     Entry::new(EntryKind::STEP_ARTIFACTS, "/tekton/run/0/status/artifacts/provenance.json", b"{}\n"),
-                    Entry::new(
-                        EntryKind::TASK_ARTIFACTS,
-                        "/tekton/artifacts/provenance.json",
-                        b"{\"outputs\":[]}\n",
-                    ),
+                    Entry::new(EntryKind::TASK_ARTIFACTS, "/tekton/artifacts/provenance.json", b"{\"outputs\":[]}\n"),
                 ],
                 concat!(
                     r#"[{"key":"foo","value":"abc\n","type":1},{"key":"sr","value":"val","type":4},"#,

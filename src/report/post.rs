@@ -59,7 +59,11 @@ pub fn path(post_file: &Path, kind: PostFile) -> PathBuf {
 pub fn create(path: &Path, content: &str) -> Result<(), PostError> {
     let subject = || path.to_owned();
     if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).map_err(|source| PostError::Directory { path: subject(), dir: dir.to_owned(), source })?;
+        fs::create_dir_all(dir).map_err(|source| PostError::Directory {
+            path: subject(),
+            dir: dir.to_owned(),
+            source,
+        })?;
     }
     let (mut file, _) = file::open(path, OpenOptions::new().write(true).create(true).truncate(true))
         .map_err(|source| PostError::Create { path: subject(), source })?;
