@@ -1,1 +1,24 @@
-//! Names and documents of the registry world: pure values, no I/O.
+//! Names and documents of images, as registries have them: pure, nothing here talks to anything.
+
+pub mod config;
+pub mod digest;
+pub mod manifest;
+pub mod platform;
+pub mod reference;
+
+pub use self::config::{ConfigError, ImageConfig, NoCommand};
+pub use self::digest::{Digest, DigestError, DigestMismatch};
+pub use self::manifest::{Descriptor, Document, Index, Manifest, ManifestError};
+pub use self::platform::{Platform, PlatformError};
+pub use self::reference::{Identifier, Reference, ReferenceError};
+
+/// At most this many characters of somebody else's text, without control characters, for a message.
+#[must_use]
+pub fn shown(text: &str, limit: usize) -> String {
+    let clean = |character: char| if character.is_control() { ' ' } else { character };
+    let mut shown: String = text.chars().take(limit).map(clean).collect();
+    if text.chars().nth(limit).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}

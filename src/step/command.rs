@@ -48,6 +48,15 @@ pub enum CommandError {
         /// The program.
         program: OsString,
     },
+    /// The image's config has neither ENTRYPOINT nor CMD.
+    #[error(
+        "image {image} has neither ENTRYPOINT nor CMD, so it does not say what to run: add `command: [\"/path/to/program\"]` \
+         to the step, or build the image with an ENTRYPOINT"
+    )]
+    NoCommand {
+        /// The image.
+        image: String,
+    },
     /// An argument or a variable holds a NUL byte, which no process can be given.
     #[error("an argument or an environment variable of the step holds a NUL byte: {}", .0.to_string_lossy().replace('\0', "\\0"))]
     Nul(OsString),
@@ -191,6 +200,26 @@ pub fn from_table(table: Option<&OsStr>, platform: &str) -> Result<Vec<OsString>
     Ok(command.unwrap_or_default().into_iter().map(OsString::from).collect())
 }
 
+/// What an image runs, by Tekton's rule: its ENTRYPOINT, with its CMD only where the step has no arguments of its own.
+/// Without an ENTRYPOINT its CMD is the command, and the step's arguments, which follow in any case, are appended to it.
+///
+/// # Errors
+/// When the image has neither.
+pub fn of_image(
+    image: &str,
+    entrypoint: Vec<String>,
+    cmd: Vec<String>,
+    has_args: bool,
+) -> Result<Vec<OsString>, CommandError> {
+    let words = match (entrypoint.is_empty(), cmd.is_empty()) {
+        (true, true) => return Err(CommandError::NoCommand { image: image.to_owned() }),
+        (true, false) => cmd,
+        (false, _) if has_args => entrypoint,
+        (false, _) => [entrypoint, cmd].concat(),
+    };
+    Ok(words.into_iter().map(OsString::from).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,6 +262,23 @@ mod tests {
                 assert!(error.contains(part), "{error}");
             }
         }
+    }
+
+    #[test]
+    fn an_image_runs_its_entrypoint_else_its_cmd() {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        for (entrypoint, cmd, has_args, expected) in [
+            ("/app -v", "serve", false, "/app -v serve"),
+            ("/app -v", "serve", true, "/app -v"),
+            ("/app", "", false, "/app"),
+            ("", "sh -c", false, "sh -c"),
+            ("", "sh -c", true, "sh -c"),
+        ] {
+            let command = of_image("x", words(entrypoint), words(cmd), has_args).unwrap();
+            assert_eq!(command, words(expected), "{entrypoint:?} {cmd:?} {has_args}");
+        }
+        let error = of_image("ghcr.io/a/b:1", Vec::new(), Vec::new(), true).unwrap_err().to_string();
+        assert!(error.contains("ghcr.io/a/b:1 has neither") && error.contains("command: ["), "{error}");
     }
 
     #[test]

@@ -66,8 +66,17 @@ pub fn spawn(path: &CString, argv: &[CString], environment: &[CString], mask: &M
     )?;
     attributes.set_pgroup(Pid::from_raw(0))?;
     attributes.set_sigmask(mask.set())?;
-    attributes.set_sigdefault(&SigSet::all())?;
+    attributes.set_sigdefault(&every_signal())?;
     Ok(ProcessId(posix_spawn(path.as_c_str(), &actions, &attributes, argv, environment)?))
+}
+
+/// All 64 signals. The C library's own full set lacks the two that it keeps for itself, and `posix_spawn` would leave
+/// those ignored in the step.
+fn every_signal() -> SigSet {
+    // SAFETY: a signal set is a plain array of bits, and every pattern of them is a set.
+    let full: libc::sigset_t = unsafe { std::mem::transmute([u8::MAX; size_of::<libc::sigset_t>()]) };
+    // SAFETY: the set only says which dispositions are reset; it is never a mask, nor asked for a signal's name.
+    unsafe { SigSet::from_sigset_t_unchecked(full) }
 }
 
 /// `/dev/null`, or in a root without devices a pipe that has ended already.
@@ -97,10 +106,16 @@ pub fn fork_with_pipe(work: impl FnOnce(File) -> u8) -> io::Result<(ProcessId, F
             drop(reader);
             // An unwinding child must not walk up the stack of its parent.
             let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(File::from(writer))));
-            // SAFETY: ends the child without running the parent's exit handlers a second time.
-            unsafe { libc::_exit(code.map_or(libc::EXIT_FAILURE, i32::from)) }
+            // Not by returning: the parent's exit handlers are the parent's.
+            exit_now(code.unwrap_or(1))
         }
     }
+}
+
+/// Ends the process at once, with nothing run on the way.
+pub fn exit_now(code: u8) -> ! {
+    // SAFETY: `_exit` does not return and touches no memory of ours.
+    unsafe { libc::_exit(code.into()) }
 }
 
 /// Sends a signal, by number, to every process of a child's group. A group that is gone is no error: the signal came

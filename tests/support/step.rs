@@ -1,5 +1,7 @@
 //! The built binary run as a step: a scratch directory with the files of the contract, and what the run left there.
 
+#![allow(dead_code, unreachable_pub, reason = "each test program uses a part of this")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -138,4 +140,10 @@ pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
 pub fn only_child(parent: u32) -> Option<i32> {
     let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
     children.split_whitespace().next()?.parse().ok()
+}
+
+/// Sends a signal, by number: real-time signals have no names.
+pub fn send(pid: i32, number: i32) {
+    let status = Command::new("sh").args(["-c", "kill -$0 $1", &number.to_string(), &pid.to_string()]).status();
+    assert!(status.is_ok_and(|status| status.success()), "signal {number} cannot be sent to {pid}");
 }
