@@ -1,5 +1,6 @@
 //! A credential for a registry and the story of how it was found: plain values that keychain and registry share.
 
+use std::error::Error;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -41,14 +42,95 @@ pub struct Note {
 }
 
 impl Note {
-    /// A note about a source.
+    /// A note about a source. It is one line: a control character is shown by its escape.
     pub fn new(source: impl Into<String>, outcome: impl Into<String>) -> Self {
-        Self { source: source.into(), outcome: outcome.into() }
+        Self { source: one_line(source.into()), outcome: one_line(outcome.into()) }
     }
+
+    /// A note about a source that failed: the error and its causes, joined by `: `.
+    pub fn failed(source: impl Into<String>, error: &dyn Error) -> Self {
+        let mut outcome = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            outcome.push_str(": ");
+            outcome.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Self::new(source, outcome)
+    }
+}
+
+fn one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.source, self.outcome)
+    }
+}
+
+/// A pull secret as the cluster holds it: what the API's reader hands to the keychain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullSecret {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub document: PullSecretDocument,
+}
+
+/// What a pull secret holds, by its type.
+/// <https://kubernetes.io/docs/concepts/configuration/secret/#docker-config-secrets>
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PullSecretDocument {
+    /// Type `kubernetes.io/dockerconfigjson`, key `.dockerconfigjson`: an object with `auths`.
+    Config(Secret),
+    /// Type `kubernetes.io/dockercfg`, key `.dockercfg`: the map of `auths` itself.
+    Legacy(Secret),
+    /// Nothing that the keychain can read.
+    Unusable(UnusablePullSecret),
+}
+
+/// Why a pull secret holds nothing that the keychain can read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnusablePullSecret {
+    /// Its type is for something else.
+    #[error(
+        "its type {0:?} holds no registry credentials (kubernetes.io/dockerconfigjson and kubernetes.io/dockercfg do)"
+    )]
+    OtherType(String),
+    /// The key that its type requires is not there.
+    #[error("it has no {0:?}")]
+    NoKey(&'static str),
+    /// What stands under the key is not a text.
+    #[error("its {0:?} is not UTF-8")]
+    NotUtf8(&'static str),
+}
+
+impl fmt::Display for PullSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pull secret {}/{}", self.namespace, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_one_line() {
+        let note = Note::new("docker config /tmp/a\nb", "odd\x1b[31m");
+        assert_eq!(note.to_string(), r"docker config /tmp/a\nb: odd\u{1b}[31m");
+    }
+
+    #[test]
+    fn a_failure_is_told_with_its_causes() {
+        let error = std::io::Error::other(UnusablePullSecret::NoKey(".dockercfg"));
+        assert_eq!(Note::failed("s", &error).outcome, "it has no \".dockercfg\"");
     }
 }
