@@ -1,1 +1,244 @@
-//! One factory for every HTTP client: roots, names, proxies, timeouts, redirects, size limits.
+//! The one factory of HTTP clients: trusted roots, names resolved in Rust, proxies, time limits, bounded bodies.
+//!
+//! The program runs inside other people's images. There may be no CA bundle (the roots are compiled in), a hostile
+//! `nsswitch.conf` (getaddrinfo is never called), and bodies that never end (every read has a limit).
+
+mod error;
+mod names;
+mod proxy;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+pub use self::error::{HttpError, Unanswered};
+use self::names::Names;
+pub use self::names::{NameFiles, ResolveError};
+pub use self::proxy::ProxySettings;
+use crate::host::Env;
+
+/// Bounds one TCP connection with its TLS handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest silence of a server in the middle of an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+/// The largest PEM file that is read: a whole distribution's bundle has about a quarter of this.
+const PEM_LIMIT: u64 = 1 << 20;
+/// What the program calls itself.
+const USER_AGENT: &str = concat!("entrypoint/", env!("CARGO_PKG_VERSION"));
+
+/// What every client of one lookup shares: the crypto provider, the resolver, the proxy settings.
+#[derive(Debug, Clone)]
+pub struct Network {
+    provider: Arc<CryptoProvider>,
+    names: Arc<Names>,
+    proxies: ProxySettings,
+    read_timeout: Duration,
+}
+
+/// Whose certificates a client accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trust {
+    /// The public authorities, compiled in.
+    pub public_roots: bool,
+    /// PEM files with further authorities.
+    pub extra: Vec<PathBuf>,
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self { public_roots: true, extra: Vec::new() }
+    }
+}
+
+/// Whether a client asks the environment's proxies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proxies {
+    /// `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, by Go's rules: loopback is never proxied.
+    FromEnvironment,
+    /// Always straight: metadata servers, the Kubernetes API.
+    Never,
+}
+
+impl Network {
+    /// Prepares what clients share. A resolver that cannot be set up is no error here: IP addresses need none.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError::Proxy`], when a proxy variable holds something that is not a proxy's address.
+    pub fn new(env: &Env) -> Result<Self, HttpError> {
+        Self::with_name_files(env, &NameFiles::default())
+    }
+
+    /// The same with other files than `/etc/resolv.conf` and `/etc/hosts`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Network::new`].
+    pub fn with_name_files(env: &Env, files: &NameFiles) -> Result<Self, HttpError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        // Libraries that build a TLS configuration of their own panic without a process default. One that is there
+        // already stays: then this is an error, and none of ours.
+        let _ = CryptoProvider::install_default((*provider).clone());
+        Ok(Self {
+            provider,
+            names: Arc::new(Names::from_files(files)),
+            proxies: ProxySettings::from_env(env)?,
+            read_timeout: READ_TIMEOUT,
+        })
+    }
+
+    /// The same network with another limit on a server's silence in the middle of an answer.
+    #[must_use]
+    pub fn with_read_timeout(self, read_timeout: Duration) -> Self {
+        Self { read_timeout, ..self }
+    }
+
+    /// Which proxies are in force, for people; `None` without any.
+    #[must_use]
+    pub fn proxies(&self) -> &ProxySettings {
+        &self.proxies
+    }
+
+    /// A client that trusts `trust`. It follows no redirect, keeps no cookie, undoes no compression and retries nothing:
+    /// all of these are decisions of whoever asks.
+    ///
+    /// # Errors
+    ///
+    /// A certificate file that cannot be used, named.
+    pub fn client(&self, trust: &Trust, proxies: Proxies) -> Result<reqwest::Client, HttpError> {
+        let tls = self.tls(trust)?;
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .dns_resolver(Arc::clone(&self.names))
+            .user_agent(USER_AGENT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(self.read_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            // Without this reqwest would read the process environment by rules that are not Go's.
+            .no_proxy();
+        if proxies == Proxies::FromEnvironment && !self.proxies.is_empty() {
+            let settings = self.proxies.clone();
+            builder = builder.proxy(reqwest::Proxy::custom(move |url| settings.proxy_for(url)));
+        }
+        builder.build().map_err(|source| HttpError::Client { source })
+    }
+
+    /// The TLS configuration behind [`Network::client`], for clients that are not reqwest's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Network::client`].
+    pub fn tls(&self, trust: &Trust) -> Result<ClientConfig, HttpError> {
+        let mut roots = RootCertStore::empty();
+        if trust.public_roots {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        for path in &trust.extra {
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(|source| HttpError::BadCertificate { path: path.clone(), source })?;
+            }
+        }
+        Ok(ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|source| HttpError::Tls { source })?
+            .with_root_certificates(roots)
+            .with_no_client_auth())
+    }
+}
+
+/// The certificates of a PEM file; at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
+    let mut pem = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(PEM_LIMIT).read_to_end(&mut pem))
+        .map_err(|source| HttpError::CertificateFile { path: path.to_owned(), source })?;
+    let found = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|source| HttpError::NotPem { path: path.to_owned(), source })?;
+    if found.is_empty() { Err(HttpError::NoCertificate { path: path.to_owned() }) } else { Ok(found) }
+}
+
+/// The body of an answer, at most `limit` bytes of it; `what` names it in the error.
+///
+/// # Errors
+///
+/// [`HttpError::TooLong`] when it is longer, or says that it will be; [`HttpError::Interrupted`] when it breaks off.
+pub async fn read_body(
+    mut response: reqwest::Response,
+    limit: usize,
+    what: &'static str,
+) -> Result<Vec<u8>, HttpError> {
+    let too_long = || HttpError::TooLong { what, limit };
+    let announced = usize::try_from(response.content_length().unwrap_or(0)).map_err(|_| too_long())?;
+    if announced > limit {
+        return Err(too_long());
+    }
+    let mut body = Vec::with_capacity(announced);
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > limit => return Err(too_long()),
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(error) => return Err(HttpError::Interrupted { what, source: Unanswered::from(error) }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network() -> Network {
+        Network::new(&Env::default()).expect("a network without an environment")
+    }
+
+    fn shown(error: &(dyn std::error::Error + 'static)) -> String {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+
+    #[test]
+    fn a_certificate_file_that_cannot_be_used_is_named_with_the_reason() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = |name: &str, content: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, content).expect("a file");
+            path
+        };
+        let empty = file("empty.pem", "");
+        let text = file("text.pem", "hello");
+        let cut = file("cut.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n");
+        let garbage = file("garbage.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        let absent = directory.path().join("absent.pem");
+        for (path, sentence) in [
+            (&empty, "holds no certificate in PEM form"),
+            (&text, "holds no certificate in PEM form"),
+            (&cut, "is not a PEM file"),
+            (&garbage, "holds a certificate that cannot be used"),
+            (&absent, "No such file or directory"),
+        ] {
+            let trust = Trust { public_roots: true, extra: vec![path.clone()] };
+            let error = network().client(&trust, Proxies::Never).expect_err("no client");
+            let message = shown(&error);
+            assert!(message.contains(sentence) && message.contains(&path.display().to_string()), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_client_needs_no_certificate_file_and_no_crypto_setup_by_the_caller() {
+        network().client(&Trust::default(), Proxies::FromEnvironment).expect("a client");
+    }
+}

@@ -1,0 +1,238 @@
+//! Why a request got no answer, or an answer no body: transport failures sorted into kinds, by type and not by text.
+
+use std::error::Error as StdError;
+use std::io;
+use std::path::PathBuf;
+
+use super::ResolveError;
+
+/// Why a client cannot be built, or a body not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// A certificate file cannot be read.
+    #[error("cannot read the certificates in {}", path.display())]
+    CertificateFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A certificate file is broken.
+    #[error("{} is not a PEM file", path.display())]
+    NotPem {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// A certificate file has something else in it.
+    #[error("{} holds no certificate in PEM form", path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A certificate cannot be an authority.
+    #[error("{} holds a certificate that cannot be used", path.display())]
+    BadCertificate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// A proxy variable holds no proxy's address. Its value is not shown: it may hold a password.
+    #[error("the environment variable {variable} does not hold the address of a proxy (http://HOST:PORT)")]
+    Proxy {
+        /// The variable's name.
+        variable: &'static str,
+    },
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS")]
+    Tls {
+        /// Why.
+        source: rustls::Error,
+    },
+    /// A client cannot be built.
+    #[error("cannot set up an HTTP client")]
+    Client {
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// A body is longer than allowed, or says that it will be.
+    #[error("{what} is longer than {limit} bytes")]
+    TooLong {
+        /// Whose body.
+        what: &'static str,
+        /// In bytes.
+        limit: usize,
+    },
+    /// A body breaks off.
+    #[error("{what} breaks off")]
+    Interrupted {
+        /// Whose body.
+        what: &'static str,
+        /// Why.
+        source: Unanswered,
+    },
+}
+
+/// Why a request got no answer, as a phrase that goes behind the name of a host and a colon.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// Nothing listens there.
+    #[error("connection refused")]
+    Refused,
+    /// No route to it.
+    #[error("no route to this host")]
+    Unreachable,
+    /// No address for the name.
+    #[error("its name cannot be resolved")]
+    Name(#[source] ResolveError),
+    /// Too slow.
+    #[error("no answer in time")]
+    TimedOut,
+    /// The certificate's authority is none of those that are trusted.
+    #[error("its certificate is signed by an authority that is not trusted here")]
+    UnknownAuthority,
+    /// The certificate is not acceptable for another reason: expired, another name.
+    #[error("its certificate is not acceptable")]
+    Certificate(#[source] rustls::Error),
+    /// TLS was spoken, and failed.
+    #[error("the TLS handshake failed")]
+    Handshake(#[source] rustls::Error),
+    /// What answered does not speak TLS.
+    #[error("what answers there does not speak TLS")]
+    NotTls,
+    /// The connection ended before the answer did.
+    #[error("the connection was closed before the answer was complete")]
+    Closed,
+    /// What answered does not speak HTTP.
+    #[error("what answers there does not speak HTTP")]
+    NotHttp,
+    /// Anything else, in the words of the library.
+    #[error("the request failed")]
+    Other(#[source] reqwest::Error),
+}
+
+impl Unanswered {
+    /// Whether trying again soon may help: the connection broke in the middle.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Closed => true,
+            Self::Refused
+            | Self::Unreachable
+            | Self::Name(_)
+            | Self::TimedOut
+            | Self::UnknownAuthority
+            | Self::Certificate(_)
+            | Self::Handshake(_)
+            | Self::NotTls
+            | Self::NotHttp
+            | Self::Other(_) => false,
+        }
+    }
+}
+
+impl From<reqwest::Error> for Unanswered {
+    /// Sorts by the types in the chain of causes. The URL is dropped: a redirect's may carry a signature.
+    fn from(error: reqwest::Error) -> Self {
+        let mut next: Option<&(dyn StdError + 'static)> = Some(&error);
+        while let Some(cause) = next {
+            if let Some(kind) = recognised(cause) {
+                return kind;
+            }
+            next = inner(cause);
+        }
+        if error.is_timeout() { Self::TimedOut } else { Self::Other(error.without_url()) }
+    }
+}
+
+/// The next cause. An [`io::Error`] that wraps another error skips that one in its `source`.
+fn inner<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
+}
+
+/// The kind of one error of the chain, if it says one.
+fn recognised(error: &(dyn StdError + 'static)) -> Option<Unanswered> {
+    if let Some(error) = error.downcast_ref::<ResolveError>() {
+        return Some(Unanswered::Name(error.clone()));
+    }
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return Some(tls(error));
+    }
+    if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        return if error.is_incomplete_message() {
+            Some(Unanswered::Closed)
+        } else if error.is_parse() {
+            Some(Unanswered::NotHttp)
+        } else {
+            None
+        };
+    }
+    let error = error.downcast_ref::<io::Error>()?;
+    // The wrapped error says more than the kind that it was given.
+    if error.get_ref().is_some_and(|wrapped| wrapped.is::<rustls::Error>()) {
+        return None;
+    }
+    io_kind(error.kind())
+}
+
+fn io_kind(kind: io::ErrorKind) -> Option<Unanswered> {
+    use io::ErrorKind as Kind;
+    if kind == Kind::ConnectionRefused {
+        Some(Unanswered::Refused)
+    } else if matches!(kind, Kind::HostUnreachable | Kind::NetworkUnreachable) {
+        Some(Unanswered::Unreachable)
+    } else if kind == Kind::TimedOut {
+        Some(Unanswered::TimedOut)
+    } else if matches!(
+        kind,
+        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::UnexpectedEof | Kind::NotConnected
+    ) {
+        Some(Unanswered::Closed)
+    } else {
+        None
+    }
+}
+
+fn tls(error: &rustls::Error) -> Unanswered {
+    if let rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) = error {
+        Unanswered::UnknownAuthority
+    } else if let rustls::Error::InvalidCertificate(_) = error {
+        Unanswered::Certificate(error.clone())
+    } else if let rustls::Error::InvalidMessage(_) = error {
+        // The first bytes are no TLS record: a server of plain http answers the handshake with an error page.
+        Unanswered::NotTls
+    } else {
+        Unanswered::Handshake(error.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_inside_an_io_error_is_not_skipped() {
+        let wrapped = io::Error::new(
+            io::ErrorKind::InvalidData,
+            rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer),
+        );
+        assert!(recognised(&wrapped).is_none());
+        let within = inner(&wrapped).expect("the wrapped error");
+        assert!(matches!(recognised(within), Some(Unanswered::UnknownAuthority)));
+    }
+
+    #[test]
+    fn io_errors_are_sorted_by_kind() {
+        use io::ErrorKind as Kind;
+        assert!(matches!(io_kind(Kind::ConnectionRefused), Some(Unanswered::Refused)));
+        assert!(matches!(io_kind(Kind::NetworkUnreachable), Some(Unanswered::Unreachable)));
+        assert!(matches!(io_kind(Kind::TimedOut), Some(Unanswered::TimedOut)));
+        assert!(matches!(io_kind(Kind::ConnectionReset), Some(Unanswered::Closed)));
+        assert!(io_kind(Kind::PermissionDenied).is_none());
+    }
+}

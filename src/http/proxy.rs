@@ -1,0 +1,236 @@
+//! Which proxy a request takes, by the rules that Go programs follow: operators set these variables for Tekton.
+//!
+//! The rules are those of `golang.org/x/net/http/httpproxy`: the upper-case name first, then the lower-case one; no
+//! `ALL_PROXY`; loopback and `localhost` never; `NO_PROXY` knows names, suffixes, addresses, CIDR blocks, ports and `*`.
+
+use std::net::IpAddr;
+
+use reqwest::Url;
+
+use super::HttpError;
+use crate::host::Env;
+
+/// The proxy variables of the environment, read once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProxySettings {
+    https: Option<Url>,
+    http: Option<Url>,
+    exceptions: Vec<Exception>,
+}
+
+/// One entry of `NO_PROXY`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Exception {
+    /// `*`: nothing is proxied.
+    Everything,
+    /// An address.
+    Address(IpAddr, Option<u16>),
+    /// A block of addresses.
+    Block(IpAddr, u8),
+    /// A name: `host` stands for itself and its subdomains, `.host` for the subdomains alone.
+    Name { suffix: String, itself: bool, port: Option<u16> },
+}
+
+impl ProxySettings {
+    /// Reads `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, each also in lower case.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError::Proxy`] names the variable that holds no address.
+    pub fn from_env(env: &Env) -> Result<Self, HttpError> {
+        let https = proxy(env, ["HTTPS_PROXY", "https_proxy"])?;
+        // In a CGI program HTTP_PROXY may be a client's `Proxy` header.
+        let http = match env.text("REQUEST_METHOD") {
+            Some(_) => None,
+            None => proxy(env, ["HTTP_PROXY", "http_proxy"])?,
+        };
+        let exceptions = env.text("NO_PROXY").or_else(|| env.text("no_proxy")).unwrap_or("");
+        Ok(Self { https, http, exceptions: exceptions.split(',').filter_map(Exception::parse).collect() })
+    }
+
+    /// Whether there is no proxy at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.https.is_none() && self.http.is_none()
+    }
+
+    /// The proxy for a request, if it takes one.
+    #[must_use]
+    pub fn proxy_for(&self, url: &Url) -> Option<Url> {
+        let proxy = match url.scheme() {
+            "https" => self.https.as_ref(),
+            "http" => self.http.as_ref(),
+            _ => None,
+        }?;
+        let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_lowercase();
+        let port = url.port_or_known_default();
+        let address: Option<IpAddr> = host.parse().ok();
+        if host == "localhost" || host.ends_with(".localhost") || address.is_some_and(never_proxied) {
+            return None;
+        }
+        if self.exceptions.iter().any(|exception| exception.covers(&host, address, port)) {
+            return None;
+        }
+        Some(proxy.clone())
+    }
+
+    /// The proxy that a request takes, for people: never its password.
+    #[must_use]
+    pub fn shown_for(&self, url: &Url) -> Option<String> {
+        let proxy = self.proxy_for(url)?;
+        let host = proxy.host_str()?;
+        Some(match proxy.port_or_known_default() {
+            Some(port) => format!("{}://{host}:{port}", proxy.scheme()),
+            None => format!("{}://{host}", proxy.scheme()),
+        })
+    }
+}
+
+/// Loopback by Go's rule; link-local because cloud metadata lives there and a proxy would get its tokens.
+fn never_proxied(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback() || address.is_link_local(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unicast_link_local(),
+    }
+}
+
+/// The proxy that the first variable set names.
+fn proxy(env: &Env, variables: [&'static str; 2]) -> Result<Option<Url>, HttpError> {
+    let Some((variable, text)) = variables.into_iter().find_map(|name| env.text(name).map(|text| (name, text))) else {
+        return Ok(None);
+    };
+    // `host:3128` is allowed, and means http. A bare `host:3128` would parse as a URL of the scheme `host`.
+    let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) };
+    match url {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Some(url)),
+        Ok(_) | Err(_) => Err(HttpError::Proxy { variable }),
+    }
+}
+
+impl Exception {
+    /// One entry; `None` when there is nothing in it that could match.
+    fn parse(entry: &str) -> Option<Self> {
+        let entry = entry.trim().to_lowercase();
+        if entry == "*" {
+            return Some(Self::Everything);
+        }
+        if let Some((address, bits)) = entry.split_once('/') {
+            let address: IpAddr = address.parse().ok()?;
+            let bits: u8 = bits.parse().ok()?;
+            return (bits <= if address.is_ipv4() { 32 } else { 128 }).then_some(Self::Block(address, bits));
+        }
+        if let Ok(address) = entry.trim_start_matches('[').trim_end_matches(']').parse() {
+            return Some(Self::Address(address, None));
+        }
+        let (host, port) = match entry.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port.parse().ok()?)),
+            None => (entry.as_str(), None),
+        };
+        if let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse() {
+            return Some(Self::Address(address, port));
+        }
+        let (host, itself) = match host.strip_prefix("*.").or_else(|| host.strip_prefix('.')) {
+            Some(rest) => (rest, false),
+            None => (host, true),
+        };
+        (!host.is_empty()).then(|| Self::Name { suffix: host.to_owned(), itself, port })
+    }
+
+    /// Whether a host is covered.
+    fn covers(&self, host: &str, address: Option<IpAddr>, port: Option<u16>) -> bool {
+        let port_fits = |wanted: &Option<u16>| wanted.is_none() || *wanted == port;
+        match self {
+            Self::Everything => true,
+            Self::Address(own, wanted) => address == Some(*own) && port_fits(wanted),
+            Self::Block(block, bits) => address.is_some_and(|address| in_block(address, *block, *bits)),
+            Self::Name { suffix, itself, port: wanted } => {
+                let below = host.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.ends_with('.'));
+                (below || (*itself && host == suffix)) && port_fits(wanted)
+            }
+        }
+    }
+}
+
+/// Whether the first `bits` bits of two addresses of one family are equal.
+fn in_block(address: IpAddr, block: IpAddr, bits: u8) -> bool {
+    let (differing, width) = match (address, block) {
+        (IpAddr::V4(address), IpAddr::V4(block)) => (u128::from(address.to_bits() ^ block.to_bits()), 32),
+        (IpAddr::V6(address), IpAddr::V6(block)) => (address.to_bits() ^ block.to_bits(), 128),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
+    };
+    differing.checked_shr(width - u32::from(bits)).unwrap_or(0) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(variables: &[(&str, &str)]) -> ProxySettings {
+        ProxySettings::from_env(&variables.iter().copied().collect()).expect("settings")
+    }
+
+    fn taken(settings: &ProxySettings, url: &str) -> Option<String> {
+        settings.proxy_for(&url.parse().expect("a URL")).map(|url| url.to_string())
+    }
+
+    #[test]
+    fn the_scheme_chooses_the_variable_and_upper_case_wins() {
+        let settings = settings(&[
+            ("https_proxy", "http://lower:1"),
+            ("HTTPS_PROXY", "proxy.example:3128"),
+            ("http_proxy", "http://plain:2"),
+            ("ALL_PROXY", "http://all:3"),
+        ]);
+        assert_eq!(taken(&settings, "https://ghcr.io/v2/").as_deref(), Some("http://proxy.example:3128/"));
+        assert_eq!(taken(&settings, "http://ghcr.io/v2/").as_deref(), Some("http://plain:2/"));
+    }
+
+    #[test]
+    fn loopback_and_link_local_are_never_proxied() {
+        let settings = settings(&[("HTTPS_PROXY", "http://p:1"), ("HTTP_PROXY", "http://p:1")]);
+        for host in ["localhost:5000", "a.localhost", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000", "169.254.169.254"] {
+            assert_eq!(taken(&settings, &format!("http://{host}/")), None, "{host}");
+        }
+        assert!(taken(&settings, "http://10.0.0.1/").is_some());
+    }
+
+    #[test]
+    fn exceptions_are_names_suffixes_addresses_blocks_and_ports() {
+        for (exceptions, url, proxied) in [
+            ("example.com", "https://example.com/", false),
+            ("example.com", "https://a.example.com/", false),
+            ("example.com", "https://badexample.com/", true),
+            (".example.com", "https://example.com/", true),
+            (".example.com", "https://a.example.com/", false),
+            ("*.example.com", "https://a.example.com/", false),
+            ("EXAMPLE.com", "https://Example.COM/", false),
+            ("example.com:8443", "https://example.com/", true),
+            ("example.com:8443", "https://example.com:8443/", false),
+            ("10.0.0.0/8", "https://10.1.2.3/", false),
+            ("10.0.0.0/8", "https://11.1.2.3/", true),
+            ("0.0.0.0/0", "https://11.1.2.3/", false),
+            ("fd00::/8", "https://[fd00::1]/", false),
+            ("10.0.0.1", "https://10.0.0.1/", false),
+            ("10.0.0.1:5000", "https://10.0.0.1/", true),
+            ("other, *", "https://example.com/", false),
+            ("10.0.0.0/99,,:1, ", "https://10.0.0.1/", true),
+        ] {
+            let settings = settings(&[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", exceptions)]);
+            assert_eq!(taken(&settings, url).is_some(), proxied, "{exceptions} {url}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_is_no_proxy_is_named_without_its_value() {
+        let env: Env = [("HTTPS_PROXY", "socks5://user:hunter2@p:1")].into_iter().collect();
+        let message = ProxySettings::from_env(&env).expect_err("no settings").to_string();
+        assert!(message.contains("HTTPS_PROXY") && !message.contains("hunter2"), "{message}");
+    }
+
+    #[test]
+    fn a_proxy_is_shown_without_its_password() {
+        let settings = settings(&[("HTTPS_PROXY", "http://user:hunter2@proxy.example:3128")]);
+        let shown = settings.shown_for(&"https://ghcr.io/".parse().expect("a URL"));
+        assert_eq!(shown.as_deref(), Some("http://proxy.example:3128"));
+    }
+}
