@@ -49,15 +49,20 @@ impl Note {
 
     /// A note about a source that failed: the error and its causes, joined by `: `.
     pub fn failed(source: impl Into<String>, error: &dyn Error) -> Self {
-        let mut outcome = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            outcome.push_str(": ");
-            outcome.push_str(&error.to_string());
-            cause = error.source();
-        }
-        Self::new(source, outcome)
+        Self::new(source, told(error))
     }
+}
+
+/// An error and its causes, joined by `: `.
+pub fn told(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 fn one_line(text: String) -> String {

@@ -188,7 +188,7 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let file = dir.path().join("config.json");
         fs::write(&file, CONFIG).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
         if fs::File::open(&file).is_ok() {
             // We are root, whom no mode stops: a link that leads to itself can be read by nobody.
             fs::remove_file(&file).unwrap();
