@@ -103,9 +103,10 @@ fn pull_secrets_are_read_in_the_order_in_which_the_service_account_names_them() 
     let users: Vec<_> = found
         .credentials
         .iter()
-        .map(|credential| match &credential.proof {
-            Proof::Basic { username, password } if password.expose() == PASSWORD => username.as_str(),
-            other => panic!("{other:?}"),
+        .map(|credential| {
+            let Proof::Basic { username, password } = &credential.proof else { panic!("{credential:?}") };
+            assert_eq!(password.expose(), PASSWORD);
+            username.as_str()
         })
         .collect();
     assert_eq!(users, ["two", "one"]);
@@ -393,31 +394,56 @@ fn only_the_service_accounts_own_authority_is_trusted() {
 }
 
 #[test]
-fn a_server_that_never_answers_is_left_and_the_other_secrets_are_not_asked_for() {
-    let api = cluster(&["slow", "next", "last"])
-        .allow("ci/builder", "secrets", &["slow", "next", "last"])
-        .odd("ci", "secrets", "slow", Reply::Stall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{".to_vec()))
-        .start();
+fn a_server_that_never_answers_is_left() {
+    let api = cluster(&["slow"]).odd("ci", "serviceaccounts", "builder", Reply::Stall(Vec::new())).start();
     let mut pod = Pod::of(&api);
-    // The service account must be read before the deadline can be short: a pod whose account answers at once.
-    pod.deadline = Duration::from_secs(2);
+    pod.deadline = IMPATIENT;
     let read = pod.read();
     assert_eq!(
         without_secrets(&read),
+        [format!("service account ci/builder: the API server https://{} gave no answer within 50ms", api.address())]
+    );
+    assert!(!read.complete);
+}
+
+#[test]
+fn a_server_that_went_away_is_not_asked_for_the_other_secrets() {
+    let api = cluster(&["first", "next", "last"])
+        .allow("ci/builder", "secrets", &["first", "next", "last"])
+        .odd("ci", "secrets", "first", Reply::Close)
+        .start();
+    let read = Pod::of(&api).read();
+    assert_eq!(
+        without_secrets(&read),
         [
-            format!("pull secret ci/slow: the API server https://{} gave no answer within 2s", api.address()),
+            format!(
+                "pull secret ci/first: the API server https://{} cannot be asked: \
+                 the connection was closed before the answer was complete",
+                api.address()
+            ),
             "service account ci/builder: its pull secrets next, last were not asked for any more".to_owned(),
         ]
     );
     assert!(!read.complete);
+}
 
-    let api = cluster(&["slow"]).odd("ci", "serviceaccounts", "builder", Reply::Stall(Vec::new())).start();
-    let mut pod = Pod::of(&api);
-    pod.deadline = IMPATIENT;
+#[test]
+fn a_secret_that_is_too_large_does_not_hide_the_next() {
+    let api = cluster(&["huge", "regcred"])
+        .secret("ci", "huge", "kubernetes.io/dockercfg", ".dockercfg", vec![b' '; 1_600_000])
+        .pull_secret("ci", "regcred", "ghcr.io", "me", PASSWORD)
+        .allow("ci/builder", "secrets", &["huge", "regcred"])
+        .start();
+    let read = Pod::of(&api).read();
     assert_eq!(
-        without_secrets(&pod.read()),
-        [format!("service account ci/builder: the API server https://{} gave no answer within 50ms", api.address())]
+        notes(&read),
+        [format!(
+            "pull secret ci/huge: the API server https://{} gave no usable answer: \
+             its answer is longer than 2097152 bytes",
+            api.address()
+        )]
     );
+    assert_eq!(find(&read).credentials.len(), 1);
 }
 
 #[test]

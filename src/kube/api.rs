@@ -105,10 +105,17 @@ pub(crate) enum CallError {
 }
 
 impl CallError {
-    /// Whether the next call would meet the same: the server is not there.
-    pub(crate) fn is_silence(&self) -> bool {
+    /// Whether the next call would meet the same: there is no server, or no token to show it.
+    pub(crate) fn is_lasting(&self) -> bool {
         match self {
-            Self::TimedOut { .. } | Self::Transport(_) | Self::Client { .. } => true,
+            Self::TimedOut { .. } | Self::Client { .. } => true,
+            Self::Transport(TransportError::Answer { .. }) => false,
+            Self::Transport(
+                TransportError::Token(_)
+                | TransportError::Header(_)
+                | TransportError::Body(_)
+                | TransportError::Unanswered { .. },
+            ) => true,
             Self::Unauthorized | Self::Forbidden | Self::NotFound | Self::Status { .. } | Self::NotTheObject { .. } => {
                 false
             }

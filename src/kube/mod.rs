@@ -114,7 +114,7 @@ async fn read_all(
             Ok(secret) => found.secrets.push(pull_secret(cluster.account.namespace.as_str(), &text, secret)),
             Err(error) => {
                 found.miss(Note::new(secret_source, refusal(&error, cluster, Object::Secret(&text))));
-                if error.is_silence() {
+                if error.is_lasting() {
                     break;
                 }
             }
