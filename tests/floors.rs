@@ -45,8 +45,11 @@ fn imports(text: &str) -> impl Iterator<Item = String> {
 
 #[test]
 fn a_module_imports_only_from_lower_floors() {
-    let floors: BTreeMap<&str, usize> =
-        FLOORS.iter().enumerate().flat_map(|(floor, modules)| modules.iter().map(move |module| (*module, floor))).collect();
+    let floors: BTreeMap<&str, usize> = FLOORS
+        .iter()
+        .enumerate()
+        .flat_map(|(floor, modules)| modules.iter().map(move |module| (*module, floor)))
+        .collect();
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     sources(&src, &mut files);
@@ -74,9 +77,7 @@ fn only_sys_has_unsafe_code() {
     let mut files = Vec::new();
     sources(&src, &mut files);
     files.retain(|file| !file.starts_with(src.join("sys")));
-    let unsafe_files: Vec<_> = files
-        .iter()
-        .filter(|file| fs::read_to_string(file).expect("a source file").contains("unsafe {"))
-        .collect();
+    let unsafe_files: Vec<_> =
+        files.iter().filter(|file| fs::read_to_string(file).expect("a source file").contains("unsafe {")).collect();
     assert!(unsafe_files.is_empty(), "{unsafe_files:?}");
 }
