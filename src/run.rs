@@ -54,6 +54,7 @@ pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
 
 /// The exit door of a step: whatever happened on the way, it is reported, and the report decides the exit code.
 fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
+    report_panics(spec, host);
     let mut pass = match signals {
         Ok(signals) => Pass { spec, host, signals, started_at: None },
         Err(error) => {
@@ -69,6 +70,15 @@ fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
         pass.signals.die_of(number);
     }
     code
+}
+
+/// A defect of ours must not leave the next step waiting: before a panic ends the process, the step is reported.
+fn report_panics(spec: &StepSpec, host: &Host) {
+    let (spec, dirs) = (spec.clone(), host.dirs.clone());
+    std::panic::set_hook(Box::new(move |panic| {
+        let outcome = failed(format!("entrypoint has a defect, please report it: {panic}"));
+        process::exit_now(report::report(&outcome, &spec, &dirs, None));
+    }));
 }
 
 /// A failure of our own around the step.
@@ -225,5 +235,50 @@ fn print(text: String) -> ExitCode {
     match io::Write::write_all(&mut io::stdout(), text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Dirs;
+    use crate::spec::{OnError, ReportSpec, WaitSpec};
+
+    /// Set in the process that is to panic: the directory for its reports.
+    const PANIC_IN: &str = "ENTRYPOINT_TEST_PANIC_IN";
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "the panicking process is a child of this test")]
+    fn a_panic_is_reported_before_it_ends_the_process() {
+        if let Some(dir) = std::env::var_os(PANIC_IN) {
+            let dir = Path::new(&dir);
+            let report = ReportSpec {
+                post_file: Some(dir.join("out")),
+                termination_path: dir.join("termination"),
+                metadata_dir: dir.into(),
+            };
+            let spec = StepSpec {
+                wait: WaitSpec::default(),
+                report,
+                results: Vec::new(),
+                timeout: Timeout::Unlimited,
+                on_error: OnError::StopAndFail,
+                command: CommandSource::PlatformTable,
+                args: Vec::new(),
+                ignored: Vec::new(),
+            };
+            report_panics(&spec, &Host { env: crate::host::Env::default(), dirs: Dirs::default() });
+            panic!("on purpose");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "run::tests::a_panic_is_reported_before_it_ends_the_process", "--nocapture"])
+            .env(PANIC_IN, dir.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(dir.path().join("out.err").exists());
+        let message = fs::read_to_string(dir.path().join("termination")).unwrap();
+        assert!(message.contains("defect") && message.contains("on purpose"), "{message}");
     }
 }

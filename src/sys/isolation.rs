@@ -22,6 +22,8 @@ const PIPE: i32 = 3;
 /// # Errors
 /// When the parent is dead already, or the system refuses a step of it.
 pub fn isolate(pipe: File, parent: u32, mask: &Mask) -> io::Result<File> {
+    // The parent's hook reports the end of a step, which is the parent's to report.
+    let _ = std::panic::take_hook();
     let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     if u32::try_from(getppid().as_raw()).ok() != Some(parent) {

@@ -106,10 +106,16 @@ pub fn fork_with_pipe(work: impl FnOnce(File) -> u8) -> io::Result<(ProcessId, F
             drop(reader);
             // An unwinding child must not walk up the stack of its parent.
             let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(File::from(writer))));
-            // SAFETY: ends the child without running the parent's exit handlers a second time.
-            unsafe { libc::_exit(code.map_or(libc::EXIT_FAILURE, i32::from)) }
+            // Not by returning: the parent's exit handlers are the parent's.
+            exit_now(code.unwrap_or(1))
         }
     }
+}
+
+/// Ends the process at once, with nothing run on the way.
+pub fn exit_now(code: u8) -> ! {
+    // SAFETY: `_exit` does not return and touches no memory of ours.
+    unsafe { libc::_exit(code.into()) }
 }
 
 /// Sends a signal, by number, to every process of a child's group. A group that is gone is no error: the signal came
