@@ -102,6 +102,12 @@ impl Left {
         }
     }
 
+    /// The exit code, unless the disk fails yet.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        self.exit_code
+    }
+
     /// What will be said, in order.
     #[must_use]
     pub fn lines(&self) -> &[Line] {
