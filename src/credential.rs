@@ -1,5 +1,7 @@
 //! A credential for a registry and the story of how it was found: plain values that keychain and registry share.
 
+use std::fmt;
+
 pub use crate::note::Note;
 use crate::secret::Secret;
 
@@ -26,4 +28,49 @@ pub struct Credential {
     pub proof: Proof,
     /// Where it was found, for people: `pull secret ci/regcred, key "ghcr.io"`. Never holds a secret.
     pub source: String,
+}
+
+/// A pull secret as the cluster holds it: what the API's reader hands to the keychain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullSecret {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub document: PullSecretDocument,
+}
+
+/// What a pull secret holds, by its type.
+/// <https://kubernetes.io/docs/concepts/configuration/secret/#docker-config-secrets>
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PullSecretDocument {
+    /// Type `kubernetes.io/dockerconfigjson`, key `.dockerconfigjson`: an object with `auths`.
+    Config(Secret),
+    /// Type `kubernetes.io/dockercfg`, key `.dockercfg`: the map of `auths` itself.
+    Legacy(Secret),
+    /// Nothing that the keychain can read.
+    Unusable(UnusablePullSecret),
+}
+
+/// Why a pull secret holds nothing that the keychain can read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnusablePullSecret {
+    /// Its type is for something else.
+    #[error(
+        "its type {0:?} holds no registry credentials (kubernetes.io/dockerconfigjson and kubernetes.io/dockercfg do)"
+    )]
+    OtherType(String),
+    /// The key that its type requires is not there.
+    #[error("it has no {0:?}")]
+    NoKey(&'static str),
+    /// What stands under the key is not a text.
+    #[error("its {0:?} is not UTF-8")]
+    NotUtf8(&'static str),
+}
+
+impl fmt::Display for PullSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pull secret {}/{}", self.namespace, self.name)
+    }
 }

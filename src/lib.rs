@@ -21,7 +21,6 @@
 pub mod cli;
 pub mod commands;
 pub mod host;
-pub mod image;
 pub mod log;
 pub mod lookup;
 pub mod note;
@@ -40,6 +39,8 @@ pub mod authn;
 pub mod credential;
 #[cfg(feature = "lookup")]
 pub mod http;
+#[cfg(feature = "lookup")]
+pub mod image;
 #[cfg(feature = "kube")]
 pub mod kube;
 #[cfg(feature = "lookup")]

@@ -116,15 +116,14 @@ impl Bench {
     /// What a step costs that only waits, and one whose command was looked up and runs.
     fn waiting(&self) -> Result<Vec<Row>> {
         let base = self.dir("waiting")?;
-        let idle = |run: &Run, program: &Path, kind: &str| -> Result<[f64; 4]> {
-            let _ = kind;
+        let idle = |run: &Run, program: &Path| -> Result<[f64; 4]> {
             let mut step = run.step(program);
             step.arg("-wait_file").arg(run.previous()).args(["-entrypoint", "/bin/true", "--"]);
             at_rest(&Watched(step.spawn()?))
         };
-        let ours = idle(&Run::new(&base, 0)?, &self.entrypoint, "ours")?;
+        let ours = idle(&Run::new(&base, 0)?, &self.entrypoint)?;
         let theirs = match &self.tekton {
-            Some(tekton) => Some(idle(&Run::new(&base, 1)?, tekton, "theirs")?),
+            Some(tekton) => Some(idle(&Run::new(&base, 1)?, tekton)?),
             None => None,
         };
         let mut rows = at_rest_rows("waiting", ours, theirs);
@@ -249,7 +248,7 @@ impl Bench {
         let image = layout.image(architecture(), command, &[]);
         layout.tag("1", &image);
         let registry = Registry { layout: layout.dir().to_owned(), authorization: None };
-        let server = Server::handler(Bound::new(), None, move |request| registry.answer(request));
+        let server = Server::handler(Bound::new(), None, move |request| registry.answer(request).1);
         let image = format!("{}/bench/{name}:1", server.host());
         Ok((server, image))
     }

@@ -2,5 +2,6 @@
 
 #![allow(unreachable_pub, reason = "each test binary is a crate of its own and uses a part of this")]
 
+pub mod kube_api;
 pub mod server;
 pub mod tls;
