@@ -1,7 +1,11 @@
 //! The report against real filesystems: what is left behind, and what is said, when one of its files cannot be had.
 #![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     clippy::unwrap_used,
+    missing_docs,
     unreachable_pub,
     reason = "a test that cannot set up its parts is to fail; its modules are its own"
 )]
