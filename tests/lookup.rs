@@ -47,10 +47,10 @@ impl World {
     }
 
     /// Adds an image that echoes.
-    fn echo(self, tag: &str) -> Self {
+    fn echo(mut self, tag: &str) -> Self {
         let image = self.layout.image(
             architecture(),
-            Command { entrypoint: Some(&["/bin/echo", "from", "the"]), cmd: Some(&["image"]) },
+            Command { entrypoint: &["/bin/echo", "from", "the"], cmd: &["image"] },
             &[],
         );
         self.layout.tag(tag, &image);
@@ -59,8 +59,7 @@ impl World {
 
     /// Serves the layout; `wanted` is the `Authorization` that is asked for.
     fn serve(&self, wanted: Option<&str>) -> Server {
-        let registry =
-            Registry { layout: self.layout.dir().to_owned(), authorization: wanted.map(str::to_owned) };
+        let registry = Registry { layout: self.layout.dir().to_owned(), authorization: wanted.map(str::to_owned) };
         self.serve_with(move |request| registry.answer(request).1.into())
     }
 
@@ -196,9 +195,9 @@ fn a_manifest_that_lies_about_its_digest_is_refused() {
 
 #[test]
 fn an_index_without_our_platform_says_what_it_has() {
-    let world = World::new();
-    let image = world.layout.image("riscv64", Command { entrypoint: Some(&["/x"]), cmd: None }, &[]);
-    let index = world.layout.index(&[("riscv64", image)]);
+    let mut world = World::new();
+    let image = world.layout.image("riscv64", Command { entrypoint: &["/x"], cmd: &[] }, &[]);
+    let index = world.layout.index(&[image]);
     world.layout.tag("v1", &index);
     let registry = world.serve(None);
     fails_with(world.step(&registry.host(), "team/tool:v1"), &["linux/riscv64"]);
@@ -206,7 +205,7 @@ fn an_index_without_our_platform_says_what_it_has() {
 
 #[test]
 fn an_image_with_neither_entrypoint_nor_cmd_shows_what_to_add() {
-    let world = World::new();
+    let mut world = World::new();
     let image = world.layout.image(architecture(), Command::default(), &[]);
     world.layout.tag("v1", &image);
     let registry = world.serve(None);
@@ -227,11 +226,10 @@ fn a_registry_that_never_answers_costs_the_attempt_and_not_more() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = silent.local_addr().unwrap().to_string();
     let world = World::new();
-    fails_with(world.step(&host, "team/tool:v1").flags(["-image_lookup_timeout", "500ms"]), &[
-        &host,
-        "500ms",
-        "-image_lookup_timeout",
-    ]);
+    fails_with(
+        world.step(&host, "team/tool:v1").flags(["-image_lookup_timeout", "500ms"]),
+        &[&host, "500ms", "-image_lookup_timeout"],
+    );
 }
 
 #[test]
