@@ -1,4 +1,5 @@
 //! The subcommands of init containers, on real files.
+#![allow(clippy::unwrap_used, reason = "clippy does not take the functions beside the tests for test code")]
 
 use std::error::Error;
 use std::ffi::OsString;
