@@ -1,5 +1,12 @@
 //! The subcommands of init containers, on real files.
-#![allow(clippy::unwrap_used, reason = "clippy does not take the functions beside the tests for test code")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and waits for the processes that it starts"
+)]
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -162,7 +169,6 @@ fn cp_replaces_a_program_that_is_being_executed() {
     assert_eq!(busy.kind(), io::ErrorKind::ExecutableFileBusy);
     let replaced = run(&command, &place.dirs());
     drop(writer);
-    #[expect(clippy::disallowed_methods, reason = "the test's own child, in a process that reaps nothing else")]
     let status = running.wait().unwrap();
     assert!(replaced.is_ok(), "{replaced:?}");
     assert!(status.success(), "{status}");
