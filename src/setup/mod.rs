@@ -9,7 +9,7 @@ mod step_init;
 
 pub use self::base64::Corrupt;
 pub use self::cause::Cause;
-pub use self::decode_script::ScriptError;
+pub use self::decode_script::{CallError, ContentError, ScriptError};
 pub use self::place::PlaceError;
 pub use self::step_init::StepInitError;
 

@@ -25,6 +25,12 @@ pub enum PlaceError {
         #[source]
         cause: Cause,
     },
+    /// The destination is the empty text.
+    #[error("the destination of {} is empty", source_path.display())]
+    NoDestination {
+        /// The source.
+        source_path: PathBuf,
+    },
     /// The destination is a directory.
     #[error("{} is a directory: the destination must be the name of the copy", path.display())]
     Directory {
@@ -83,6 +89,9 @@ pub enum PlaceError {
 pub(super) fn place(source: &Path, destination: &Path) -> Result<(), PlaceError> {
     let mut program =
         File::open(source).map_err(|error| PlaceError::Source { path: source.into(), cause: error.into() })?;
+    if destination.as_os_str().is_empty() {
+        return Err(PlaceError::NoDestination { source_path: source.into() });
+    }
     check(destination)?;
     let (mut file, sibling) = Sibling::create(destination)?;
     let failed = |error: io::Error| PlaceError::Copy {
