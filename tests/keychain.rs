@@ -1,9 +1,14 @@
 //! The keychain of a pod against a real API server's answers on real sockets: every source's outcome, read as people
 //! read it, and no secret in any of them.
-
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and waits for the processes that it starts"
+)]
 #![cfg(feature = "kube")]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot set up its parts is to fail")]
-
 mod support;
 
 use std::fs;

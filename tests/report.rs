@@ -1,4 +1,12 @@
 //! The report against real filesystems: what is left behind, and what is said, when one of its files cannot be had.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and waits for the processes that it starts"
+)]
 
 #[allow(dead_code, unreachable_pub, reason = "shared by tests that each need a part")]
 #[path = "support/skip.rs"]

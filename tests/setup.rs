@@ -1,4 +1,12 @@
 //! The subcommands of init containers, on real files.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and waits for the processes that it starts"
+)]
 
 use std::error::Error;
 use std::ffi::OsString;

@@ -275,7 +275,11 @@ mod tests {
             ("", "sh -c", true, "sh -c"),
         ] {
             let command = of_image("x", words(entrypoint), words(cmd), has_args).unwrap();
-            assert_eq!(command, words(expected), "{entrypoint:?} {cmd:?} {has_args}");
+            assert_eq!(
+                command,
+                words(expected).into_iter().map(OsString::from).collect::<Vec<_>>(),
+                "{entrypoint:?} {cmd:?} {has_args}"
+            );
         }
         let error = of_image("ghcr.io/a/b:1", Vec::new(), Vec::new(), true).unwrap_err().to_string();
         assert!(error.contains("ghcr.io/a/b:1 has neither") && error.contains("command: ["), "{error}");

@@ -40,7 +40,8 @@ mod tests {
             (Some(Duration::from_secs(u64::MAX)), Some(i32::MAX as u32)),
             (None, None),
         ] {
-            assert_eq!(timeout(limit).as_millis(), millis, "{limit:?}");
+            let expected = millis.map_or(PollTimeout::NONE, |millis| PollTimeout::try_from(millis).unwrap());
+            assert_eq!(timeout(limit), expected, "{limit:?}");
         }
     }
 }
