@@ -260,7 +260,7 @@ impl Bench {
         let image = layout.image(architecture(), command, &[]);
         layout.tag("1", &image);
         let registry = Registry { layout: layout.dir().to_owned(), authorization: None };
-        let server = Server::handler(Bound::new(), None, move |request| registry.answer(request).1);
+        let server = Server::handler(Bound::new(), None, move |request| registry.answer(request));
         let image = format!("{}/bench/{name}:1", server.host());
         Ok((server, image))
     }
