@@ -94,7 +94,7 @@ impl Cluster {
     /// Starts the API server.
     pub fn start(self) -> KubeApi {
         let authority = Authority::new("kubernetes");
-        let tls = authority.server(LOOPBACK);
+        let tls = authority.server(&[LOOPBACK, &["kubernetes.default.svc"]].concat());
         let server = Server::handler(Bound::new(), Some(tls), move |request| self.answer(request));
         KubeApi { server, authority }
     }
