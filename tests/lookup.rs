@@ -60,7 +60,7 @@ impl World {
     /// Serves the layout; `wanted` is the `Authorization` that is asked for.
     fn serve(&self, wanted: Option<&str>) -> Server {
         let registry = Registry { layout: self.layout.dir().to_owned(), authorization: wanted.map(str::to_owned) };
-        self.serve_with(move |request| registry.answer(request).1.into())
+        self.serve_with(move |request| registry.answer(request).into())
     }
 
     fn serve_with(&self, answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {

@@ -99,7 +99,8 @@ impl Cluster {
         KubeApi { server, authority }
     }
 
-    fn answer(&self, request: &Request) -> Reply {
+    /// The answer to a request.
+    pub fn answer(&self, request: &Request) -> Reply {
         let bearer = request.header("Authorization").and_then(|value| value.strip_prefix("Bearer "));
         let Some(subject) = bearer.and_then(|token| self.tokens.get(token)) else {
             return status(401, "Unauthorized", "Unauthorized", &json!(null)).into();
