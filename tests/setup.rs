@@ -8,7 +8,6 @@
     reason = "a test fails by panicking, and waits for the processes that it starts"
 )]
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -66,14 +65,7 @@ impl Place {
 
     /// The directory's name is in every message; this makes it `D`.
     fn message(&self, result: Result<String, SetupError>) -> String {
-        let error = result.unwrap_err();
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            message = format!("{message}: {error}");
-            cause = error.source();
-        }
-        message.replace(&self.directory.path().display().to_string(), "D")
+        entrypoint::sys::cause::chain(&result.unwrap_err()).replace(&self.directory.path().display().to_string(), "D")
     }
 
     /// The bits that the umask of this process leaves of a mode.
