@@ -84,7 +84,11 @@ fn measure(entrypoint: &Path) -> Result<bool> {
         }
     }
     println!();
-    let met = table::print(&bench.rows()?);
+    let (rows, failures) = bench.rows();
+    let met = table::print(&rows) && failures.is_empty();
+    for failure in &failures {
+        println!("\nnot measured: {failure}");
+    }
     let check = given("CHECK").is_some_and(|check| check == Path::new("1"));
     if !met {
         println!("\na target is missed");

@@ -9,8 +9,8 @@
     reason = "a program for people, which starts programs and tells a story"
 )]
 
-#[path = "demo/cluster.rs"]
-mod cluster;
+#[path = "../tests/support/kube_api.rs"]
+mod kube_api;
 #[path = "../tests/support/oci.rs"]
 #[allow(dead_code, clippy::expect_used, reason = "the demo uses a part of the tests' support")]
 mod oci;
@@ -35,10 +35,10 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use cluster::Cluster;
+use kube_api::Cluster;
 use oci::{Layout, architecture};
 use registry::Registry;
-use server::{Bound, Request, Server};
+use server::{Bound, Reply, Request, Server};
 use tls::{Authority, LOOPBACK};
 use witness::{Event, Witness};
 
@@ -46,7 +46,9 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// A step's exit code, or none where a signal ended it.
 type Ended = std::io::Result<Option<i32>>;
 
-const USERNAME: &str = "builder";
+const NAMESPACE: &str = "demo";
+const ACCOUNT: &str = "builder";
+const USERNAME: &str = "team";
 const PASSWORD: &str = "only the pull secret knows";
 /// What the image runs: its ENTRYPOINT and, because the step gives no arguments, its CMD.
 const ENTRYPOINT: [&str; 2] = ["/bin/echo", "hello from the image's ENTRYPOINT"];
@@ -173,22 +175,31 @@ impl World {
         let authorization = format!("Basic {}", STANDARD.encode(format!("{USERNAME}:{PASSWORD}")));
         let registry = Registry { layout: layout.dir().to_owned(), authorization: Some(authorization) };
         let bound = Bound::new();
-        let cluster = Cluster::new(&bound.host(), USERNAME, PASSWORD);
+        // What a cluster's administrator has set up: an account that may read itself and its pull secret.
+        let cluster = Cluster::new()
+            .service_account(NAMESPACE, ACCOUNT, &["registry-credentials"])
+            .pull_secret(NAMESPACE, "registry-credentials", &bound.host(), USERNAME, PASSWORD)
+            .allow(&format!("{NAMESPACE}/{ACCOUNT}"), "serviceaccounts", &[ACCOUNT])
+            .allow(&format!("{NAMESPACE}/{ACCOUNT}"), "secrets", &["registry-credentials"]);
         let noted = Arc::clone(witness);
         let registry = Server::handler(bound, Some(authority.server(LOOPBACK)), move |request| {
-            let (status, answer) = registry.answer(request);
-            noted.note(REGISTRY, asked(request, status));
+            let answer = Reply::from(registry.answer(request));
+            noted.note(REGISTRY, asked(request, &answer));
+            answer
+        });
+        let noted = Arc::clone(witness);
+        let api = Server::handler(Bound::new(), Some(authority.server(LOOPBACK)), move |request| {
+            let answer = cluster.answer(request);
+            noted.note(API, asked(request, &answer));
             answer
         });
 
-        let (service_account, token) = (dir.join("serviceaccount"), cluster.token.clone());
-        cluster.mount(&service_account, &authority.pem())?;
-        let noted = Arc::clone(witness);
-        let api = Server::handler(Bound::new(), Some(authority.server(LOOPBACK)), move |request| {
-            let (status, answer) = cluster.answer(request);
-            noted.note(API, asked(request, status));
-            answer
-        });
+        // What kubelet mounts.
+        let (service_account, token) = (dir.join("serviceaccount"), kube_api::token(NAMESPACE, ACCOUNT));
+        fs::create_dir(&service_account)?;
+        authority.write(&service_account);
+        fs::write(service_account.join("token"), &token)?;
+        fs::write(service_account.join("namespace"), NAMESPACE)?;
         Ok(Self { registry, api, authority: certificate, service_account, token })
     }
 
@@ -204,7 +215,11 @@ impl World {
 }
 
 /// A request as the story tells it: what was asked, who was said to ask, and the answer's status.
-fn asked(request: &Request, status: u16) -> String {
+fn asked(request: &Request, answer: &Reply) -> String {
+    let status = match answer {
+        Reply::Answer(answer) => answer.status(),
+        Reply::Raw(_) | Reply::Endless(..) | Reply::Stall(_) | Reply::Close => 0,
+    };
     let who = match request.header("Authorization").and_then(|value| value.split_once(' ')) {
         Some(("Basic", proof)) => {
             let decoded = STANDARD.decode(proof).unwrap_or_default();

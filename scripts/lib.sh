@@ -6,6 +6,9 @@
 export SKIP_LOG
 export STRICT="${STRICT:-0}"
 
+# A user's PATH often lacks where some of the tools are.
+PATH="$PATH:/usr/sbin:/sbin"
+
 title() { printf '\n=== %s\n' "$*"; }
 
 # skip REASON: says loudly what is not tested, and counts it.
@@ -33,10 +36,8 @@ install_packages() {
 }
 
 # need COMMAND:PACKAGE...: makes the commands available. Returns 1, having said how to get them, when it cannot.
-# /usr/sbin and /sbin are searched too: a user's PATH often lacks them.
 need() {
     local pair missing=() commands=()
-    PATH="$PATH:/usr/sbin:/sbin"
     for pair in "$@"; do
         have "${pair%%:*}" || { commands+=("${pair%%:*}"); missing+=("${pair#*:}"); }
     done

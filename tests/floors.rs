@@ -1,4 +1,12 @@
 //! Who may import whom: a module imports only from lower floors, and siblings meet in a lower one.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and waits for the processes that it starts"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,12 @@
 //! The supervisor against the real kernel: as PID 1 of a namespace and beside one, with real signals and orphans.
-#![allow(clippy::disallowed_methods, reason = "tests wait for the processes that they start")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and waits for the processes that it starts"
+)]
 
 #[path = "support/skip.rs"]
 mod skip;

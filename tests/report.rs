@@ -5,9 +5,7 @@
     clippy::panic,
     clippy::print_stderr,
     clippy::unwrap_used,
-    missing_docs,
-    unreachable_pub,
-    reason = "a test that cannot set up its parts is to fail; its modules are its own"
+    reason = "a test fails by panicking, and waits for the processes that it starts"
 )]
 
 #[path = "support/pod.rs"]

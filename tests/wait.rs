@@ -1,5 +1,12 @@
 //! The wait against real filesystems: whatever way a file appears, the step is released.
-#![allow(clippy::disallowed_methods, reason = "tests wait for the processes that they start")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and waits for the processes that it starts"
+)]
 
 #[path = "support/skip.rs"]
 mod skip;

@@ -12,8 +12,8 @@ use crate::registry::Registry;
 use crate::server::{Bound, Server};
 use crate::table::{Row, Target};
 
-/// How long a program may take before the benchmark gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a process is watched that has nothing to do: several of its slowest polls.
+const WATCHED: Duration = Duration::from_secs(9);
 /// Long enough for a program that was just started to have nothing left to do but wait.
 const SETTLED: Duration = Duration::from_millis(60);
 const MB: f64 = 1e6;
@@ -30,15 +30,27 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// All rows that exist so far.
-    pub fn rows(&self) -> Result<Vec<Row>> {
-        let mut rows = self.overhead()?;
-        rows.extend(self.hand_off()?);
-        rows.extend(self.waiting()?);
-        rows.extend(self.size()?);
-        rows.push(self.placing()?);
-        rows.extend(self.lookup()?);
-        Ok(rows)
+    /// All rows that exist so far. What cannot be measured is said, and leaves the others alone.
+    pub fn rows(&self) -> (Vec<Row>, Vec<String>) {
+        type Measure = fn(&Bench) -> Result<Vec<Row>>;
+        let groups: [(&str, Measure); 8] = [
+            ("overhead", Self::overhead),
+            ("hand-off", Self::hand_off),
+            ("waiting", Self::waiting),
+            ("beside a looked-up step", Self::beside),
+            ("size", Self::size),
+            ("placing", Self::placing),
+            ("lookup", Self::lookup),
+            ("lookup beside the wait", Self::lookup_beside_wait),
+        ];
+        let (mut rows, mut failures) = (Vec::new(), Vec::new());
+        for (name, measure) in groups {
+            match measure(self) {
+                Ok(measured) => rows.extend(measured),
+                Err(error) => failures.push(format!("{name}: {error}")),
+            }
+        }
+        (rows, failures)
     }
 
     /// Wall time over that of the step alone: pairs of runs, one after the other; the median of the differences.
@@ -113,27 +125,29 @@ impl Bench {
         Ok(ran.duration_since(released)?.as_secs_f64() * 1e3)
     }
 
-    /// What a step costs that only waits, and one whose command was looked up and runs.
+    /// What a step costs that only waits.
     fn waiting(&self) -> Result<Vec<Row>> {
         let base = self.dir("waiting")?;
         let idle = |run: &Run, program: &Path| -> Result<[f64; 4]> {
             let mut step = run.step(program);
             step.arg("-wait_file").arg(run.previous()).args(["-entrypoint", "/bin/true", "--"]);
-            at_rest(&Watched(step.spawn()?))
+            at_rest(Watched(step.spawn()?))
         };
         let ours = idle(&Run::new(&base, 0)?, &self.entrypoint)?;
         let theirs = match &self.tekton {
             Some(tekton) => Some(idle(&Run::new(&base, 1)?, tekton)?),
             None => None,
         };
-        let mut rows = at_rest_rows("waiting", ours, theirs);
+        Ok(at_rest_rows("waiting", ours, theirs))
+    }
 
+    /// What a step costs whose command was looked up, and runs.
+    fn beside(&self) -> Result<Vec<Row>> {
         let (registry, image) = self.registry("sleep", &["/bin/sleep", "1000"])?;
-        let run = Run::new(&base, 2)?;
+        let run = Run::new(&self.dir("beside")?, 0)?;
         let mut step = run.step(&self.entrypoint);
         step.args(["-image", &image, "-image_insecure_registry", &registry.host(), "--"]);
-        rows.extend(at_rest_rows("beside a looked-up step", at_rest(&Watched(step.spawn()?))?, None));
-        Ok(rows)
+        Ok(at_rest_rows("beside a looked-up step", at_rest(Watched(step.spawn()?))?, None))
     }
 
     fn size(&self) -> Result<Vec<Row>> {
@@ -159,7 +173,7 @@ impl Bench {
     }
 
     /// The init container's work: the binary placed by itself, warm; beside it `cp` of the same file.
-    fn placing(&self) -> Result<Row> {
+    fn placing(&self) -> Result<Vec<Row>> {
         let base = self.dir("placing")?;
         let (mut ours, mut theirs, mut cp) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..50 {
@@ -180,7 +194,7 @@ impl Bench {
         }
         let what = format!("placing the binary (cp: {:.2} ms), median", spread(cp)?.median);
         let target = Target { ratio: Some(0.12), ..Target::default() };
-        Ok(row(&what, "ms", spread(ours)?.median, median(theirs)?, target))
+        Ok(vec![row(&what, "ms", spread(ours)?.median, median(theirs)?, target)])
     }
 
     /// A lookup at a registry on loopback, anonymous and plain, which a peer can do too.
@@ -208,16 +222,14 @@ impl Bench {
             }
         }
         let target = Target { ratio: Some(0.8), ..Target::default() };
-        let mut rows = vec![
+        Ok(vec![
             row("lookup on loopback: wall, median", "ms", spread(wall)?.median, median(crane_wall)?, target),
             row("lookup on loopback: cpu, median", "ms", spread(cpu)?.median, median(crane_cpu)?, target),
-        ];
-        rows.push(self.lookup_beside_wait()?);
-        Ok(rows)
+        ])
     }
 
     /// What a lookup adds to a step that had to wait anyway: the hand-off with it minus the hand-off without, in turn.
-    fn lookup_beside_wait(&self) -> Result<Row> {
+    fn lookup_beside_wait(&self) -> Result<Vec<Row>> {
         let base = self.dir("beside-wait")?;
         let clock = self.clock.display().to_string();
         let (registry, image) = self.registry("clock", &[&clock])?;
@@ -232,7 +244,7 @@ impl Bench {
             added.push(with - without);
         }
         let target = Target { goal: Some(1.0), ..Target::default() };
-        Ok(row("added by a lookup to a step that waited", "ms", spread(added)?.median, None, target))
+        Ok(vec![row("added by a lookup to a step that waited", "ms", spread(added)?.median, None, target)])
     }
 
     fn dir(&self, name: &str) -> Result<PathBuf> {
@@ -248,7 +260,7 @@ impl Bench {
         let image = layout.image(architecture(), command, &[]);
         layout.tag("1", &image);
         let registry = Registry { layout: layout.dir().to_owned(), authorization: None };
-        let server = Server::handler(Bound::new(), None, move |request| registry.answer(request).1);
+        let server = Server::handler(Bound::new(), None, move |request| registry.answer(request));
         let image = format!("{}/bench/{name}:1", server.host());
         Ok((server, image))
     }
@@ -264,27 +276,44 @@ fn median(samples: Vec<f64>) -> Result<Option<f64>> {
 }
 
 /// Resident and dirty memory in MB, threads, and wake-ups per second, of a process that has nothing to do.
-fn at_rest(step: &Watched) -> Result<[f64; 4]> {
+fn at_rest(mut step: Watched) -> Result<[f64; 4]> {
     let pid = step.0.id();
     let start = Instant::now();
-    // At rest is whoever was not woken for a while (a second: the slowest known poll).
-    let mut before = footprint(pid)?;
+    // At rest is what was not woken twice in a while, and has nothing under way that is about to end.
+    let mut before = 0.0;
     loop {
         sleep(SETTLED * 5);
-        let now = footprint(pid)?;
-        if now.wakeups - before.wakeups <= 1.0 && now.threads > 0.0 && start.elapsed() > Duration::from_secs(1) {
+        if let Some(status) = step.0.try_wait()? {
+            return Err(format!("the step is to stay, and ended with {status}").into());
+        }
+        let wakeups = footprint(pid)?.wakeups;
+        if (wakeups - before <= 1.0 && start.elapsed() > WATCHED / 6) || start.elapsed() > WATCHED {
             break;
         }
-        if start.elapsed() > PATIENCE / 10 {
-            break;
-        }
-        before = now;
+        before = wakeups;
     }
-    let (from, since) = (footprint(pid)?, Instant::now());
-    sleep(Duration::from_secs(6));
-    let to = footprint(pid)?;
-    let per_second = (to.wakeups - from.wakeups) / since.elapsed().as_secs_f64();
-    Ok([to.resident, to.dirty, to.threads, per_second])
+    let per_second = wakeups_per_second(pid)?;
+    let rest = footprint(pid)?;
+    Ok([rest.resident, rest.dirty, rest.threads, per_second])
+}
+
+/// From the first wake-up that is seen to the last: a window of a fixed length may hold one more or less of them.
+fn wakeups_per_second(pid: u32) -> Result<f64> {
+    let start = Instant::now();
+    let mut last = footprint(pid)?.wakeups;
+    let mut seen: Vec<(Instant, f64)> = Vec::new();
+    while start.elapsed() < WATCHED {
+        sleep(SETTLED / 6);
+        let wakeups = footprint(pid)?.wakeups;
+        if wakeups > last {
+            seen.push((Instant::now(), wakeups));
+            last = wakeups;
+        }
+    }
+    match (seen.first(), seen.last()) {
+        (Some((first, from)), Some((last, to))) if to > from => Ok((to - from) / (*last - *first).as_secs_f64()),
+        (None, _) | (_, None) | (Some(_), Some(_)) => Ok(f64::from(u32::try_from(seen.len())?) / WATCHED.as_secs_f64()),
+    }
 }
 
 fn at_rest_rows(when: &str, ours: [f64; 4], theirs: Option<[f64; 4]>) -> Vec<Row> {

@@ -16,11 +16,10 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The answer to a request, and its status: the two kinds of GET that a lookup needs, for any repository.
-    pub fn answer(&self, request: &Request) -> (u16, Answer) {
+    /// The answer to a request: the two kinds of GET that a lookup needs, for any repository.
+    pub fn answer(&self, request: &Request) -> Answer {
         if self.authorization.as_deref().is_some_and(|wanted| request.header("Authorization") != Some(wanted)) {
-            let refusal = refusal(401, "UNAUTHORIZED").header("WWW-Authenticate", r#"Basic realm="demo""#);
-            return (401, refusal);
+            return refusal(401, "UNAUTHORIZED").header("WWW-Authenticate", r#"Basic realm="demo""#);
         }
         let found = match request.path().split('/').collect::<Vec<_>>()[..] {
             ["", "v2", ""] => Some(Answer::json("{}")),
@@ -30,7 +29,7 @@ impl Registry {
                 .map(|blob| Answer::new(200).header("Content-Type", "application/octet-stream").body(blob)),
             _ => None,
         };
-        found.map_or_else(|| (404, refusal(404, "MANIFEST_UNKNOWN")), |answer| (200, answer))
+        found.unwrap_or_else(|| refusal(404, "MANIFEST_UNKNOWN"))
     }
 
     /// A manifest or an index, by tag or by digest.

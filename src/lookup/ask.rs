@@ -86,26 +86,24 @@ async fn gather(
     notes: &mut Vec<Note>,
 ) -> Vec<Credential> {
     let (registry, repository) = (reference.registry(), reference.repository());
-    let mut credentials = Vec::new();
-    let mut add = |found: authn::Found| {
-        credentials.extend(found.credentials);
-        found.notes
-    };
+    let mut found = authn::Found::default();
     #[cfg(feature = "kube")]
     {
-        let secrets = crate::kube::pull_secrets(
+        let read = crate::kube::pull_secrets(
             network,
             env,
             &spec.service_account_dir,
             spec.namespace.as_deref(),
             spec.service_account.as_deref(),
+            crate::kube::CALL_DEADLINE,
         )
         .await;
-        notes.extend(secrets.notes);
-        notes.extend(add(authn::pull_secrets::credentials(&secrets.secrets, registry, repository)));
+        notes.extend(read.notes);
+        found.merge(authn::pull_secrets::credentials(&read.secrets, registry, repository));
     }
     #[cfg(not(feature = "kube"))]
     let _ = (spec, network);
-    notes.extend(add(authn::docker_config::credentials(env, registry, repository)));
-    credentials
+    found.merge(authn::docker_config::credentials(env, registry, repository));
+    notes.extend(found.notes);
+    found.credentials
 }

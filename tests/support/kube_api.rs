@@ -94,12 +94,13 @@ impl Cluster {
     /// Starts the API server.
     pub fn start(self) -> KubeApi {
         let authority = Authority::new("kubernetes");
-        let tls = authority.server(LOOPBACK);
+        let tls = authority.server(&[LOOPBACK, &["kubernetes.default.svc"]].concat());
         let server = Server::handler(Bound::new(), Some(tls), move |request| self.answer(request));
         KubeApi { server, authority }
     }
 
-    fn answer(&self, request: &Request) -> Reply {
+    /// The answer to a request.
+    pub fn answer(&self, request: &Request) -> Reply {
         let bearer = request.header("Authorization").and_then(|value| value.strip_prefix("Bearer "));
         let Some(subject) = bearer.and_then(|token| self.tokens.get(token)) else {
             return status(401, "Unauthorized", "Unauthorized", &json!(null)).into();

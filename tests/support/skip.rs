@@ -1,5 +1,14 @@
 //! Leaving a test out, loudly: the reason is printed, counted by `make test`, and a failure under `STRICT=1`.
 
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "each test program uses a part of this, and a test's support fails the test"
+)]
+
 use std::env;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
