@@ -17,7 +17,6 @@ mod files;
 mod message;
 mod outcome;
 mod results;
-#[allow(dead_code, unreachable_pub, reason = "shared by tests that each need a part")]
 #[path = "../support/skip.rs"]
 mod skip;
 #[path = "../support/step.rs"]

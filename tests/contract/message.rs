@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{STARTED_AT, assert_left, internal, lines, message};
 use crate::step::{Step, eventually};
@@ -31,20 +33,36 @@ fn started_at_has_the_offset_of_the_local_time() {
 }
 
 #[test]
-fn started_at_is_when_the_turn_came_not_when_the_wait_began() {
+fn started_at_is_when_the_turn_came_not_when_the_wait_began_nor_when_the_step_ended() {
     let step = Step::new().env("TZ", "UTC");
     let file = step.path("before");
-    let child = step.start(&["-wait_file", &file.display().to_string(), "-entrypoint", "/bin/true", "--"]);
-    eventually("the wait has begun", || {
-        fs::read_to_string(format!("/proc/{}/stat", child.id())).is_ok_and(|stat| stat.contains(") S "))
+    // The step notes a moment within it, and ends when the clock shows a later one.
+    let script = "moment=$(date +%s%3N); echo $moment; while [ $(date +%s%3N) -le $moment ]; do :; done";
+    let wait = ["-wait_file", &file.display().to_string()];
+    let child = step.start(&[&wait[..], &["-entrypoint", "/bin/sh", "--", "-c", script]].concat());
+    eventually("the wait sleeps in poll", || {
+        let call = fs::read_to_string(format!("/proc/{}/syscall", child.id())).unwrap_or_default();
+        // poll is 7 on x86-64; elsewhere the C library calls ppoll, 73.
+        ["7 ", "73 ", "271 "].iter().any(|number| call.starts_with(number))
+    });
+    // The clock of file times is never ahead, and may be a tick behind: that tick has to pass.
+    let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let probe = step.path("probe");
+    eventually("file times are past the beginning of the wait", || {
+        fs::write(&probe, "").unwrap();
+        modified(&probe) > begun
     });
     fs::write(&file, "").unwrap();
-    let released = fs::metadata(&file).unwrap().modified().unwrap();
-    let released = released.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
-    assert!(child.wait_with_output().unwrap().status.success());
-    // The clock of file times is never ahead.
+    let released = modified(&file);
+    let within = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let within: u128 = within.trim().parse().unwrap();
     let started = milliseconds(&fs::read_to_string(step.path("termination")).unwrap());
-    assert!(started >= released, "{started} {released}");
+    assert!(released <= started && started <= within, "{released} {started} {within}");
+}
+
+/// When a file was written, as milliseconds since 1970.
+fn modified(path: &Path) -> u128 {
+    fs::metadata(path).unwrap().modified().unwrap().duration_since(UNIX_EPOCH).unwrap().as_millis()
 }
 
 /// `StartedAt` of a message as milliseconds since 1970.
