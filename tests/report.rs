@@ -8,147 +8,25 @@
     reason = "a test fails by panicking, and waits for the processes that it starts"
 )]
 
-#[allow(dead_code, unreachable_pub, reason = "shared by tests that each need a part")]
+#[path = "support/pod.rs"]
+mod pod;
+#[allow(dead_code, reason = "shared by tests that each need a part")]
 #[path = "support/skip.rs"]
 mod skip;
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use entrypoint::host::Dirs;
 use entrypoint::outcome::{ChildExit, NotRunKind, Outcome};
-use entrypoint::report::{Left, Line, leave, leave_usage};
-use entrypoint::spec::{CommandSource, OnError, ReportSpec, StepSpec, Timeout, WaitSpec};
+use entrypoint::report::{Line, leave_usage};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use pod::{Ended, Pod, STARTED_AT, failure, internal, message, no_lines};
 
 const SUCCESS: Outcome = Outcome::Ran(ChildExit::Code(0));
 const TOO_LARGE: &str = "Termination message is above max allowed size 4096, caused by large task result.";
-const STARTED_AT: &str = r#"{"key":"StartedAt","value":"T","type":3}"#;
-
-/// A pod's directories, in small.
-struct Pod {
-    dir: tempfile::TempDir,
-    spec: StepSpec,
-}
-
-/// What a report left behind.
-#[derive(Debug, PartialEq, Eq)]
-struct Ended {
-    exit: u8,
-    lines: Vec<String>,
-    /// With every time replaced by `T`.
-    message: Option<String>,
-    exit_code: Option<String>,
-    post: bool,
-    err: bool,
-}
-
-impl Pod {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("results")).unwrap();
-        let spec = StepSpec {
-            wait: WaitSpec::default(),
-            report: ReportSpec {
-                post_file: Some(dir.path().join("run/0/out")),
-                termination_path: dir.path().join("termination"),
-                metadata_dir: dir.path().join("run/0/status"),
-            },
-            results: Vec::new(),
-            timeout: Timeout::Unlimited,
-            on_error: OnError::StopAndFail,
-            command: CommandSource::PlatformTable,
-            args: Vec::new(),
-            ignored: Vec::new(),
-        };
-        Self { dir, spec }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn continuing(mut self) -> Self {
-        self.spec.on_error = OnError::Continue;
-        self
-    }
-
-    /// Writes a result and asks for it.
-    fn result(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        fs::write(self.path("results").join(name), value).unwrap();
-        self.spec.results.push(name.to_owned());
-        self
-    }
-
-    /// Asks for a result and puts a directory in its place.
-    fn directory_as_result(mut self, name: &str) -> Self {
-        fs::create_dir(self.path("results").join(name)).unwrap();
-        self.spec.results.push(name.to_owned());
-        self
-    }
-
-    /// Something that stands in the termination message file.
-    fn existing(self, message: impl AsRef<[u8]>) -> Self {
-        fs::write(self.path("termination"), message).unwrap();
-        self
-    }
-
-    fn leave(&self, outcome: &Outcome) -> Left {
-        let dirs = Dirs { results: self.path("results"), ..Dirs::default() };
-        leave(outcome, &self.spec, &dirs, None)
-    }
-
-    fn report(&self, outcome: &Outcome) -> Ended {
-        self.ended(&self.leave(outcome))
-    }
-
-    fn ended(&self, left: &Left) -> Ended {
-        let post = self.path("run/0/out");
-        let line = |line: &Line| match line {
-            Line::Say(text) => text.clone(),
-            Line::Warn(text) => format!("WARN {text}"),
-        };
-        Ended {
-            exit: left.exit_code(),
-            lines: left.lines().iter().map(line).collect(),
-            message: fs::read_to_string(self.path("termination")).ok().map(|text| without_time(&text)),
-            exit_code: fs::read_to_string(self.path("run/0/status/exitCode")).ok(),
-            post: post.is_file(),
-            err: self.path("run/0/out.err").is_file(),
-        }
-    }
-}
-
-/// The message with the value of our `StartedAt` replaced, which has a form of its own.
-fn without_time(message: &str) -> String {
-    const BEFORE: &str = r#"{"key":"StartedAt","value":""#;
-    let Some(at) = message.rfind(BEFORE).map(|at| at + BEFORE.len()) else { return message.to_owned() };
-    let (before, rest) = message.split_at(at);
-    let (time, after) = rest.split_at(rest.find('"').unwrap());
-    assert!(["Z", ":00", ":30", ":45"].iter().any(|zone| time.ends_with(zone)), "{time}");
-    assert_eq!(time.get(10..11), Some("T"), "{time}");
-    assert_eq!(time.get(19..20), Some("."), "{time}");
-    format!("{before}T{after}")
-}
-
-fn message(entries: &[&str]) -> Option<String> {
-    Some(format!("[{}]", entries.join(",")))
-}
-
-fn internal(key: &str, value: &str) -> String {
-    format!(r#"{{"key":"{key}","value":{},"type":3}}"#, serde_json::to_string(value).unwrap())
-}
-
-fn failure(sentence: &str) -> String {
-    internal("entrypoint/error", sentence)
-}
-
-fn no_lines() -> Vec<String> {
-    Vec::new()
-}
 
 /// Runs in a mount namespace of its own, where nothing that is mounted is seen by anybody else.
 fn with_own_mounts(test: impl FnOnce() + Send + 'static) {
@@ -181,7 +59,9 @@ fn every_outcome_leaves_the_files_of_its_row() {
     let because = failure("because of this");
     let because_line = Some("because of this");
     let reason = |value| internal("Reason", value);
-    let rows: [(Outcome, u8, Option<&str>, Vec<String>, bool, Option<&str>); 12] = [
+    // Outcome, exit code, the file `exitCode`, entries behind `StartedAt`, whether it is a success, last line.
+    type Row<'a> = (Outcome, u8, Option<&'a str>, Vec<String>, bool, Option<&'a str>);
+    let rows: [Row<'_>; 12] = [
         (SUCCESS, 0, Some("0"), vec![], true, None),
         (Outcome::NothingToRun, 0, Some("0"), vec![], true, None),
         (Outcome::Ran(ChildExit::Code(3)), 3, None, vec![], false, None),

@@ -18,7 +18,7 @@ Usage:
 
 const GRAMMAR: &str = "
 One dash or two, '-flag value' or '-flag=value'; a flag without a value takes one only with '='. Of a flag that is
-given twice the last counts, unless it is repeatable. An empty value means that the flag was not given.
+given twice the last counts, unless it is repeatable. A flag without a default that is empty counts as not given.
 ";
 
 /// How many columns a line of help takes at most.

@@ -12,7 +12,6 @@ mod step;
 mod subcommand;
 mod value;
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -23,6 +22,7 @@ use self::grammar::{End, SyntaxFault};
 use self::step::{Built, StepFault, not_empty};
 use self::subcommand::SubcommandFault;
 use crate::spec::{CommandSource, SetupCommand, StepSpec};
+use crate::sys::cause::chain;
 
 /// What the command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,17 +119,6 @@ fn read(args: &[OsString], command: &Command, built: Built) -> Result<Invocation
             Ok(Invocation::Step(Box::new(step)))
         }
     }
-}
-
-/// The error and its causes, joined by colons.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

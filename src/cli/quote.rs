@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::fmt::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
-/// A value in double quotes; bytes that are no UTF-8 and characters that cannot be seen are escaped.
+/// A value in double quotes; bytes that are no UTF-8 and characters that cannot be seen are escaped. Other than in Go,
+/// so are marks that combine with the character before them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Quoted(String);
 

@@ -26,7 +26,7 @@ fn step(args: &[&str]) -> StepSpec {
 fn lookup(args: &[&str]) -> LookupSpec {
     match step(args).command {
         CommandSource::Image(lookup) => lookup,
-        other => panic!("{args:?}: {other:?}"),
+        other @ (CommandSource::Given(_) | CommandSource::PlatformTable) => panic!("{args:?}: {other:?}"),
     }
 }
 

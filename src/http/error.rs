@@ -95,10 +95,10 @@ pub enum Unanswered {
     UnknownAuthority,
     /// The certificate is not acceptable for another reason: expired, another name.
     #[error("its certificate is not acceptable")]
-    Certificate(#[source] rustls::Error),
+    Certificate(#[source] Box<rustls::Error>),
     /// TLS was spoken, and failed.
     #[error("the TLS handshake failed")]
-    Handshake(#[source] rustls::Error),
+    Handshake(#[source] Box<rustls::Error>),
     /// What answered does not speak TLS.
     #[error("what answers there does not speak TLS")]
     NotTls,
@@ -202,12 +202,12 @@ fn tls(error: &rustls::Error) -> Unanswered {
     if let rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) = error {
         Unanswered::UnknownAuthority
     } else if let rustls::Error::InvalidCertificate(_) = error {
-        Unanswered::Certificate(error.clone())
+        Unanswered::Certificate(Box::new(error.clone()))
     } else if let rustls::Error::InvalidMessage(_) = error {
         // The first bytes are no TLS record: a server of plain http answers the handshake with an error page.
         Unanswered::NotTls
     } else {
-        Unanswered::Handshake(error.clone())
+        Unanswered::Handshake(Box::new(error.clone()))
     }
 }
 

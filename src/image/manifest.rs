@@ -1,5 +1,7 @@
 //! Manifests and indexes: which document a registry sent, and which entry of an index is for a platform.
 
+use std::cmp::Reverse;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -37,6 +39,15 @@ pub struct Index {
 struct Entry {
     descriptor: Descriptor,
     platform: Option<Platform>,
+}
+
+/// An entry of an index that may be for a platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate<'i> {
+    /// Where the entry's document is.
+    pub descriptor: &'i Descriptor,
+    /// What the index says that it is for.
+    pub platform: Option<&'i Platform>,
 }
 
 /// One image: of its manifest only the config is of interest here.
@@ -285,18 +296,21 @@ impl Index {
     /// The entries that may be for a platform, best first: equal ones, then those that differ only in a variant that one
     /// side does not name, then those that name no platform (an index within the index, or an image that must be asked).
     #[must_use]
-    pub fn candidates(&self, wanted: &Platform) -> Vec<&Descriptor> {
-        let mut ranked: Vec<(Option<Fit>, &Descriptor)> = self
+    pub fn candidates(&self, wanted: &Platform) -> Vec<Candidate<'_>> {
+        let mut ranked: Vec<(Option<Fit>, Candidate<'_>)> = self
             .entries
             .iter()
-            .filter_map(|entry| match &entry.platform {
-                Some(offered) => wanted.fit(offered).map(|fit| (Some(fit), &entry.descriptor)),
-                None => Some((None, &entry.descriptor)),
+            .filter_map(|Entry { descriptor, platform }| {
+                let candidate = Candidate { descriptor, platform: platform.as_ref() };
+                match platform {
+                    Some(offered) => wanted.fit(offered).map(|fit| (Some(fit), candidate)),
+                    None => Some((None, candidate)),
+                }
             })
             .collect();
         // Stable: among equals the first of the index wins.
-        ranked.sort_by(|(one, _), (other, _)| other.cmp(one));
-        ranked.into_iter().map(|(_, descriptor)| descriptor).collect()
+        ranked.sort_by_key(|(fit, _)| Reverse(*fit));
+        ranked.into_iter().map(|(_, candidate)| candidate).collect()
     }
 
     /// The platforms that the index has, for a message.
@@ -444,7 +458,8 @@ mod tests {
             ("linux/arm", vec!["v6", "nested"]),
             ("linux/s390x", vec!["nested"]),
         ] {
-            let found: Vec<_> = index.candidates(&wanted.parse().expect(wanted)).iter().map(|d| d.digest).collect();
+            let found: Vec<_> =
+                index.candidates(&wanted.parse().expect(wanted)).iter().map(|c| c.descriptor.digest).collect();
             assert_eq!(found, expected.into_iter().map(digest).collect::<Vec<_>>(), "{wanted}");
         }
         assert_eq!(

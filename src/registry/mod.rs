@@ -1,1 +1,85 @@
-//! The registry client: challenge, token, manifest, config.
+//! Asking a registry what an image runs: manifest first, authentication as it answers, every body bounded and verified.
+//!
+//! The protocol is <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>, with the token exchange of
+//! <https://distribution.github.io/distribution/spec/auth/token/>.
+
+mod ask;
+mod challenge;
+mod client;
+mod error;
+mod place;
+mod token;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use self::challenge::Challenge;
+pub use self::client::fetch_image;
+pub use self::error::{Refusal, RegistryError, What};
+pub use self::place::PlaceError;
+use crate::credential::Note;
+use crate::image::{Digest, ImageConfig, Platform};
+
+/// What the command line says about registries. Registries are written `host[:port]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Extra certificate authorities: a registry (or a token service) and the path of a PEM file.
+    pub certificates: Vec<(String, PathBuf)>,
+    /// Registries that may be spoken to over plain http, and be shown credentials over it.
+    pub insecure: Vec<String>,
+    /// How transient failures are borne.
+    pub patience: Patience,
+}
+
+/// How transient failures (429, 5xx, a connection that breaks off) are borne within one lookup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patience {
+    /// How often one request is made at most.
+    pub tries: u32,
+    /// The pause before the second try, if the server names none; each further pause is three times as long.
+    pub first_pause: Duration,
+    /// The sum of all pauses of a lookup. A pause that does not fit, also one that the server asks for, is not begun.
+    pub budget: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { tries: 3, first_pause: Duration::from_secs(1), budget: Duration::from_secs(10) }
+    }
+}
+
+impl Patience {
+    /// As often as by default, without any pause; a server that asks for a pause gets no second try.
+    #[must_use]
+    pub fn without_pauses() -> Self {
+        Self { first_pause: Duration::ZERO, budget: Duration::ZERO, ..Self::default() }
+    }
+}
+
+/// What a registry said about an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedImage {
+    /// What the image runs.
+    pub config: ImageConfig,
+    /// The digest of the index, if the reference leads to one.
+    pub index_digest: Option<Digest>,
+    /// The digest of the image's manifest.
+    pub manifest_digest: Digest,
+    /// The digest of its config document.
+    pub config_digest: Digest,
+    /// The platform that the image is for.
+    pub platform: Platform,
+    /// The source of the credential that the registry accepted; `None` when none was needed.
+    pub credential: Option<String>,
+    /// What became of each credential, and what else there is to tell.
+    pub notes: Vec<Note>,
+}
+
+/// Why a registry said nothing of use about an image.
+#[derive(Debug)]
+pub struct FetchFailure {
+    /// The reason.
+    pub error: RegistryError,
+    /// What became of each credential, and what else there is to tell.
+    pub notes: Vec<Note>,
+}

@@ -4,7 +4,6 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::Cause;
 use super::base64::{self, Corrupt};
 
 /// A script that could not be decoded. The sentences are Tekton's, its repetition included.
@@ -63,7 +62,7 @@ pub struct CallError {
     pub path: PathBuf,
     /// What the system said.
     #[source]
-    pub cause: Cause,
+    pub cause: io::Error,
 }
 
 /// Replaces a file's base64 by what it means. Its inode and its mode stay; after a mistake in the content it is
@@ -95,5 +94,5 @@ fn write(path: &Path, content: &[u8]) -> Result<(), CallError> {
 }
 
 fn call_error(call: &'static str, path: &Path, error: io::Error) -> CallError {
-    CallError { call, path: path.into(), cause: error.into() }
+    CallError { call, path: path.into(), cause: error }
 }

@@ -1,15 +1,13 @@
 //! What init containers ask for: placing the binary, step directories, decoding scripts.
 
 mod base64;
-mod cause;
 mod decode_script;
 mod init;
 mod place;
 mod step_init;
 
 pub use self::base64::Corrupt;
-pub use self::cause::Cause;
-pub use self::decode_script::ScriptError;
+pub use self::decode_script::{CallError, ContentError, ScriptError};
 pub use self::place::PlaceError;
 pub use self::step_init::StepInitError;
 

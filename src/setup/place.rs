@@ -5,8 +5,6 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::Cause;
-
 /// The mode of the copy before the umask: Tekton's. It needs no bit for reading, since it is only executed.
 const MODE: u32 = 0o311;
 
@@ -23,7 +21,13 @@ pub enum PlaceError {
         path: PathBuf,
         /// What the system said.
         #[source]
-        cause: Cause,
+        cause: io::Error,
+    },
+    /// The destination is the empty text.
+    #[error("the destination of {} is empty", source_path.display())]
+    NoDestination {
+        /// The source.
+        source_path: PathBuf,
     },
     /// The destination is a directory.
     #[error("{} is a directory: the destination must be the name of the copy", path.display())]
@@ -46,7 +50,7 @@ pub enum PlaceError {
         destination: PathBuf,
         /// What the system said.
         #[source]
-        cause: Cause,
+        cause: io::Error,
     },
     /// Too many unfinished copies lie beside the destination.
     #[error("{} holds too many unfinished copies (.entrypoint-*): remove them", directory.display())]
@@ -63,7 +67,7 @@ pub enum PlaceError {
         destination: PathBuf,
         /// What the system said.
         #[source]
-        cause: Cause,
+        cause: io::Error,
     },
     /// The finished copy could not take the destination's name.
     #[error("rename the copy of {} to {}", source_path.display(), destination.display())]
@@ -74,21 +78,23 @@ pub enum PlaceError {
         destination: PathBuf,
         /// What the system said.
         #[source]
-        cause: Cause,
+        cause: io::Error,
     },
 }
 
 /// Copies a program. The copy appears under its name only when it is complete, so one that is being executed may be
 /// replaced, and after a failure the name is what it was. A symbolic link of that name is replaced, not followed.
 pub(super) fn place(source: &Path, destination: &Path) -> Result<(), PlaceError> {
-    let mut program =
-        File::open(source).map_err(|error| PlaceError::Source { path: source.into(), cause: error.into() })?;
+    let mut program = File::open(source).map_err(|error| PlaceError::Source { path: source.into(), cause: error })?;
+    if destination.as_os_str().is_empty() {
+        return Err(PlaceError::NoDestination { source_path: source.into() });
+    }
     check(destination)?;
     let (mut file, sibling) = Sibling::create(destination)?;
     let failed = |error: io::Error| PlaceError::Copy {
         source_path: source.into(),
         destination: destination.into(),
-        cause: error.into(),
+        cause: error,
     };
     io::copy(&mut program, &mut file).map_err(failed)?;
     // A file that is open for writing cannot be executed.
@@ -96,7 +102,7 @@ pub(super) fn place(source: &Path, destination: &Path) -> Result<(), PlaceError>
     sibling.rename(destination).map_err(|error| PlaceError::Rename {
         source_path: source.into(),
         destination: destination.into(),
-        cause: error.into(),
+        cause: error,
     })
 }
 
@@ -131,7 +137,7 @@ impl Sibling {
                     return Err(PlaceError::Create {
                         directory: directory.into(),
                         destination: destination.into(),
-                        cause: error.into(),
+                        cause: error,
                     });
                 }
             }

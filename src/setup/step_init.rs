@@ -7,8 +7,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::Cause;
-
 /// Links that could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum StepInitError {
@@ -19,7 +17,7 @@ pub enum StepInitError {
         path: PathBuf,
         /// What the system said.
         #[source]
-        cause: Cause,
+        cause: io::Error,
     },
     /// A step's name cannot be the name of a link.
     #[error("the step name {name:?} contains a slash, so it cannot be a file name")]
@@ -36,14 +34,14 @@ pub enum StepInitError {
         link: PathBuf,
         /// What the system said.
         #[source]
-        cause: Cause,
+        cause: io::Error,
     },
 }
 
 /// Makes `<steps>/<name>` and `<steps>/<index>` links to `<run>/<index>/status`, which need not exist yet. What is
 /// there already stays as it is, so a restarted init container finds its own work done.
 pub(super) fn step_init(steps: &Path, run: &Path, names: &[OsString]) -> Result<(), StepInitError> {
-    fs::create_dir_all(steps).map_err(|error| StepInitError::Directory { path: steps.into(), cause: error.into() })?;
+    fs::create_dir_all(steps).map_err(|error| StepInitError::Directory { path: steps.into(), cause: error })?;
     for (index, name) in names.iter().enumerate() {
         // Joined to the directory, it would name something outside of it.
         if name.as_bytes().contains(&b'/') {
@@ -62,6 +60,6 @@ fn link(target: &Path, link: PathBuf) -> Result<(), StepInitError> {
     match symlink(target, &link) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(StepInitError::Link { target: target.into(), link, cause: error.into() }),
+        Err(error) => Err(StepInitError::Link { target: target.into(), link, cause: error }),
     }
 }

@@ -421,7 +421,7 @@ fn respond(shared: &Shared, request: &Request) -> Reply {
 }
 
 /// Reads one request; `None` when the client closes before one.
-fn read_request(stream: &mut impl Read) -> io::Result<Option<Request>> {
+fn read_request(stream: &mut (impl Read + Write)) -> io::Result<Option<Request>> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     let head_end = loop {
@@ -433,6 +433,11 @@ fn read_request(stream: &mut impl Read) -> io::Result<Option<Request>> {
             return Ok(None);
         }
         bytes.extend(buffer.iter().take(read));
+        // A TLS handshake at a plain server has no end that could be waited for. Real servers answer in plain text too.
+        if !bytes.first().is_some_and(u8::is_ascii_alphabetic) {
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")?;
+            return Ok(None);
+        }
     };
     let mut body = bytes.split_off(head_end);
     let head = String::from_utf8_lossy(&bytes).into_owned();

@@ -1,0 +1,211 @@
+//! One question to a registry or to whom it names: tried again when that helps, redirects by hand, a bounded answer.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Method, StatusCode, Url};
+
+use super::error::{What, words};
+use super::place::{self, Purpose, host_and_port, same_origin};
+use super::{Refusal, RegistryError, Settings};
+use crate::credential::Note;
+use crate::http::{HttpError, Network, Proxies, Trust, Unanswered, read_body};
+use crate::image::shown;
+use crate::secret::Secret;
+
+/// How many redirects are followed.
+const REDIRECTS: usize = 10;
+/// The longest error body that is looked at, in bytes.
+const ERROR_BODY: usize = 64 << 10;
+
+/// Who asks: the clients of one lookup, the pauses that are left, and the story so far.
+pub(super) struct Asker<'a> {
+    network: &'a Network,
+    pub(super) settings: &'a Settings,
+    /// The registry's root, by which it is asked now.
+    pub(super) registry: Url,
+    clients: Vec<(Vec<PathBuf>, reqwest::Client)>,
+    pauses_left: Duration,
+    pub(super) notes: Vec<Note>,
+}
+
+/// What is asked.
+pub(super) struct Question<'q> {
+    pub(super) what: What,
+    pub(super) accept: Option<&'static str>,
+    pub(super) authorization: Option<&'q HeaderValue>,
+    /// A form to post, instead of a GET. It holds a secret, and is never sent along a redirect.
+    pub(super) form: Option<&'q Secret>,
+}
+
+/// What was answered.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+    /// Who answered in the end.
+    pub(super) host: String,
+    /// Whether that is whom the question was put to: nobody else's challenge is met.
+    pub(super) own: bool,
+}
+
+impl Answer {
+    /// The text of a header's first line.
+    pub(super) fn content_type(&self) -> Option<&str> {
+        self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
+    }
+
+    /// The texts of all lines of a header.
+    pub(super) fn lines(&self, name: HeaderName) -> impl Iterator<Item = &str> {
+        self.headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
+    }
+
+    /// The pause that the server asks for, if it says so in seconds.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?;
+        text.trim().parse().ok().map(Duration::from_secs)
+    }
+
+    /// The answer as a refusal.
+    pub(super) fn refusal(&self, what: What) -> Box<Refusal> {
+        let refusal = Refusal { what, host: self.host.clone(), status: self.status.as_u16(), words: words(&self.body) };
+        Box::new(refusal)
+    }
+
+    /// The statuses that pass by themselves, as in `pkg/v1/remote` of google/go-containerregistry.
+    fn is_transient(&self) -> bool {
+        matches!(self.status.as_u16(), 408 | 429 | 499 | 500 | 502 | 503 | 504 | 522)
+    }
+}
+
+impl<'a> Asker<'a> {
+    pub(super) fn new(network: &'a Network, settings: &'a Settings, registry: Url) -> Self {
+        let pauses_left = settings.patience.budget;
+        Self { network, settings, registry, clients: Vec::new(), pauses_left, notes: Vec::new() }
+    }
+
+    /// Puts a question, again after a pause if the failure is one that passes.
+    pub(super) async fn ask(&mut self, url: &Url, question: &Question<'_>) -> Result<Answer, RegistryError> {
+        let mut pause = self.settings.patience.first_pause;
+        let mut tries = 1;
+        loop {
+            let outcome = self.follow(url, question).await;
+            let (asked_for, reason) = match &outcome {
+                Ok(answer) if answer.is_transient() => {
+                    (answer.retry_after(), answer.refusal(question.what).to_string())
+                }
+                Err(error) if error.is_broken_off() => (None, "the connection broke".to_owned()),
+                Ok(_) | Err(_) => return outcome,
+            };
+            let wait = asked_for.unwrap_or(pause);
+            if tries >= self.settings.patience.tries || wait > self.pauses_left {
+                return outcome;
+            }
+            let asked_again = format!("asked again for {} after {} s: {reason}", question.what, wait.as_secs());
+            self.notes.push(Note::new(host_and_port(url), asked_again));
+            self.pauses_left -= wait;
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+            pause = pause.saturating_mul(3);
+            tries += 1;
+        }
+    }
+
+    /// Follows redirects. What authorizes goes only to the origin that was asked, and to nobody once it was left.
+    async fn follow(&mut self, start: &Url, question: &Question<'_>) -> Result<Answer, RegistryError> {
+        let mut url = start.clone();
+        let mut own = true;
+        for _ in 0..=REDIRECTS {
+            own = own && same_origin(&url, start);
+            let answer = self.once(&url, question, own).await?;
+            let location = answer.headers.get(LOCATION).filter(|_| answer.status.is_redirection());
+            match location {
+                Some(location) if question.form.is_none() => url = self.redirected(&url, location, question.what)?,
+                Some(_) | None => return Ok(answer),
+            }
+        }
+        Err(RegistryError::TooManyRedirects { host: host_and_port(start) })
+    }
+
+    /// Where a redirect leads, if it may lead there.
+    fn redirected(&self, from: &Url, location: &HeaderValue, what: What) -> Result<Url, RegistryError> {
+        let refused = |target: &str, source| RegistryError::Redirect {
+            host: host_and_port(from),
+            target: shown(target, 100),
+            source,
+        };
+        let text = String::from_utf8_lossy(location.as_bytes());
+        let without_query = text.split(['?', '#']).next().unwrap_or("");
+        let mut target = from.join(&text).map_err(|_| refused(without_query, super::PlaceError::NotAUrl))?;
+        // A user and a password in a URL would be sent as credentials.
+        let _ = target.set_username("");
+        let _ = target.set_password(None);
+        let purpose = match what {
+            What::Token => Purpose::Token,
+            What::Manifest | What::Config | What::Root => Purpose::Storage,
+        };
+        place::check(&target, &self.registry, purpose, self.settings)
+            .map_err(|source| refused(&without_secrets(&target), source))?;
+        Ok(target)
+    }
+
+    /// One request.
+    async fn once(&mut self, url: &Url, question: &Question<'_>, own: bool) -> Result<Answer, RegistryError> {
+        let host = host_and_port(url);
+        let client = self.client(url)?;
+        let method = if question.form.is_some() { Method::POST } else { Method::GET };
+        let mut request = client.request(method, url.clone());
+        if let Some(accept) = question.accept {
+            request = request.header(ACCEPT, accept);
+        }
+        if let Some(authorization) = question.authorization.filter(|_| own) {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        if let Some(form) = question.form {
+            request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.expose().to_owned());
+        }
+        let response = request.send().await.map_err(|error| {
+            let proxy = self.network.proxies().shown_for(url);
+            RegistryError::unanswered(question.what, host.clone(), proxy, Unanswered::from(error))
+        })?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = if status.is_success() {
+            read_body(response, question.what.limit(), question.what.name())
+                .await
+                .map_err(|source| RegistryError::Body { host: host.clone(), source })?
+        } else {
+            // An error's body only decorates a message: one that is too long or breaks off is none.
+            read_body(response, ERROR_BODY, question.what.name()).await.unwrap_or_default()
+        };
+        Ok(Answer { status, headers, body, host, own })
+    }
+
+    /// The client for a place: it trusts the public authorities, those named for the registry (whose token service and
+    /// storage are often under the same private one), and those named for the place itself.
+    fn client(&mut self, url: &Url) -> Result<reqwest::Client, RegistryError> {
+        let trusted = |(key, _): &&(String, PathBuf)| place::is_named(key, url) || place::is_named(key, &self.registry);
+        let extra: Vec<PathBuf> =
+            self.settings.certificates.iter().filter(trusted).map(|(_, path)| path.clone()).collect();
+        if let Some((_, client)) = self.clients.iter().find(|(own, _)| *own == extra) {
+            return Ok(client.clone());
+        }
+        let client = self
+            .network
+            .client(&Trust { public_roots: true, extra: extra.clone() }, Proxies::FromEnvironment)
+            .map_err(|source: HttpError| RegistryError::Client { host: host_and_port(url), source })?;
+        self.clients.push((extra, client.clone()));
+        Ok(client)
+    }
+}
+
+/// A URL for a message: without a query, which may hold a signature.
+pub(super) fn without_secrets(url: &Url) -> String {
+    let mut bare = url.clone();
+    let _ = bare.set_username("");
+    let _ = bare.set_password(None);
+    bare.set_query(None);
+    bare.set_fragment(None);
+    shown(bare.as_str(), 100)
+}

@@ -1,0 +1,234 @@
+//! Whom a registry may send us to: pure rules about the URLs of token services and redirects.
+//!
+//! The step's author chooses the image, hence the registry, and the registry chooses these URLs: without rules it could
+//! make a pod ask services of the node, of the cloud's metadata, of the cluster.
+
+use std::net::IpAddr;
+
+use reqwest::Url;
+
+use super::Settings;
+use crate::image::reference::DOCKER_HUB;
+
+/// Why a URL that a registry names is not asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceError {
+    /// Not a URL.
+    #[error("it is not the URL of a host")]
+    NotAUrl,
+    /// A scheme that is not spoken here.
+    #[error("it is neither https nor http")]
+    Scheme,
+    /// Plain http from a registry that speaks https.
+    #[error("it is plain http, and the registry speaks https")]
+    PlainHttp,
+    /// An address that is meaningful only inside a machine or a network.
+    #[error("it is on a {kind} address, where the registry is not")]
+    Internal {
+        /// Which kind.
+        kind: &'static str,
+    },
+}
+
+/// What a URL is needed for: the rules differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A token service: it may be shown a credential, and its answer is sent back to the registry.
+    Token,
+    /// Where a redirect leads: it is shown nothing, and its answer is verified. Storage on a private address is common.
+    Storage,
+}
+
+/// The URL of a registry's root over https.
+pub(super) fn root(registry: &str) -> Option<Url> {
+    Url::parse(&format!("https://{registry}/")).ok().filter(Url::has_host)
+}
+
+/// The same place over plain http: a port that was left out stays left out.
+pub(super) fn over_http(https: &Url, registry: &str) -> Url {
+    Url::parse(&format!("http://{registry}/")).unwrap_or_else(|_| https.clone())
+}
+
+/// Host and port for a message.
+pub(super) fn host_and_port(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("");
+    match url.port_or_known_default() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+/// Scheme, host and port are equal: a credential for one is for the other.
+pub(super) fn same_origin(one: &Url, other: &Url) -> bool {
+    one.scheme() == other.scheme() && same_place(one, other)
+}
+
+fn same_place(one: &Url, other: &Url) -> bool {
+    one.host_str() == other.host_str() && one.port_or_known_default() == other.port_or_known_default()
+}
+
+/// Whether `host[:port]`, as the command line has it, names this URL's place.
+pub(super) fn is_named(key: &str, url: &Url) -> bool {
+    let key = if key.eq_ignore_ascii_case("docker.io") { DOCKER_HUB } else { key };
+    let Ok(named) = Url::parse(&format!("{}://{key}/", url.scheme())) else { return false };
+    named.host_str() == url.host_str() && named.port() == url.port()
+}
+
+/// Whether plain http may be spoken to a place, and credentials be shown over it.
+pub(super) fn plain_http_allowed(url: &Url, settings: &Settings) -> bool {
+    is_loopback(url) || is_listed(url, settings)
+}
+
+/// Whether a place is this machine itself. The names are those that the resolver never asks anybody about.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    internal(url) == Some("loopback")
+}
+
+/// Which kind of inner address a URL's host is, if it is one.
+fn internal(url: &Url) -> Option<&'static str> {
+    let host = url.host_str()?.trim_end_matches('.');
+    if host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost") {
+        return Some("loopback");
+    }
+    let address: IpAddr = host.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+    match address.to_canonical() {
+        IpAddr::V4(address) if address.is_loopback() => Some("loopback"),
+        IpAddr::V4(address) if address.is_link_local() => Some("link-local"),
+        IpAddr::V4(address) if address.is_private() => Some("private"),
+        IpAddr::V4(address) if address.is_unspecified() || address.octets().starts_with(&[0]) => Some("unspecified"),
+        // Shared address space (RFC 6598): clouds keep services there too.
+        IpAddr::V4(address)
+            if address.octets().first() == Some(&100) && address.octets().get(1).is_some_and(|o| o & 0xc0 == 0x40) =>
+        {
+            Some("private")
+        }
+        IpAddr::V6(address) if address.is_loopback() => Some("loopback"),
+        IpAddr::V6(address) if address.is_unicast_link_local() => Some("link-local"),
+        IpAddr::V6(address) if address.is_unique_local() => Some("private"),
+        IpAddr::V6(address) if address.is_unspecified() => Some("unspecified"),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
+/// Whether a URL that a registry names may be asked. `registry` is the root by which the registry itself was reached.
+///
+/// # Errors
+///
+/// [`PlaceError`] says why not.
+pub(super) fn check(target: &Url, registry: &Url, purpose: Purpose, settings: &Settings) -> Result<(), PlaceError> {
+    if !target.has_host() {
+        return Err(PlaceError::NotAUrl);
+    }
+    let here = is_loopback(registry);
+    match target.scheme() {
+        "https" => {}
+        "http" if registry.scheme() == "http" || here || is_listed(target, settings) => {}
+        "http" => return Err(PlaceError::PlainHttp),
+        _ => return Err(PlaceError::Scheme),
+    }
+    // A registry on this machine is the pod's own, or a test's: what it names is as trustworthy as itself.
+    if here || same_place(target, registry) {
+        return Ok(());
+    }
+    match (internal(target), purpose) {
+        (None, _) | (Some("private"), Purpose::Storage) => Ok(()),
+        (Some(kind), Purpose::Token | Purpose::Storage) => Err(PlaceError::Internal { kind }),
+    }
+}
+
+fn is_listed(url: &Url, settings: &Settings) -> bool {
+    settings.insecure.iter().any(|key| is_named(key, url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        text.parse().expect(text)
+    }
+
+    fn insecure(keys: &[&str]) -> Settings {
+        Settings { insecure: keys.iter().map(|&key| key.to_owned()).collect(), ..Settings::default() }
+    }
+
+    #[test]
+    fn a_token_service_is_public_or_where_the_registry_is() {
+        let internal = |kind| Err(PlaceError::Internal { kind });
+        let registry = "https://registry.example";
+        for (target, registry, verdict) in [
+            ("https://auth.example/token", registry, Ok(())),
+            ("https://93.184.216.34/token", registry, Ok(())),
+            ("http://auth.example/token", registry, Err(PlaceError::PlainHttp)),
+            ("http://listed.example/token", registry, Ok(())),
+            ("http://auth.example/token", "http://registry.example", Ok(())),
+            ("ftp://auth.example/token", registry, Err(PlaceError::Scheme)),
+            ("unix:/run/token", registry, Err(PlaceError::NotAUrl)),
+            ("https://10.0.0.1/token", registry, internal("private")),
+            ("https://192.168.1.1/token", registry, internal("private")),
+            ("https://100.100.100.200/token", registry, internal("private")),
+            ("https://169.254.169.254/token", registry, internal("link-local")),
+            ("https://127.0.0.1/token", registry, internal("loopback")),
+            ("https://localhost/token", registry, internal("loopback")),
+            ("https://0.0.0.0/token", registry, internal("unspecified")),
+            ("https://[::1]/token", registry, internal("loopback")),
+            ("https://[::ffff:169.254.169.254]/token", registry, internal("link-local")),
+            ("https://[fd00:ec2::254]/token", registry, internal("private")),
+            ("https://[fe80::1]/token", registry, internal("link-local")),
+            // Other ways to write an address: the URL parser makes them one.
+            ("https://0x7f.1/token", registry, internal("loopback")),
+            ("https://2852039166/token", registry, internal("link-local")),
+            ("https://10.0.0.1/token", "https://10.0.0.1", Ok(())),
+            ("https://10.0.0.1:5001/token", "https://10.0.0.1", internal("private")),
+            ("http://127.0.0.1:5001/token", "https://127.0.0.1:5000", Ok(())),
+            ("http://10.0.0.1/token", "https://localhost:5000", Ok(())),
+        ] {
+            let found = check(&url(target), &url(registry), Purpose::Token, &insecure(&["listed.example"]));
+            assert_eq!(found, verdict, "{target} of {registry}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_may_lead_to_private_storage_but_not_to_the_node() {
+        let registry = url("https://registry.example");
+        let check = |target| check(&url(target), &registry, Purpose::Storage, &Settings::default());
+        assert_eq!(check("https://10.0.0.1/bucket"), Ok(()));
+        assert_eq!(check("http://10.0.0.1/bucket"), Err(PlaceError::PlainHttp));
+        assert_eq!(check("https://169.254.169.254/"), Err(PlaceError::Internal { kind: "link-local" }));
+        assert_eq!(check("https://localhost/"), Err(PlaceError::Internal { kind: "loopback" }));
+    }
+
+    #[test]
+    fn a_registry_of_the_command_line_is_matched_by_host_and_port() {
+        for (key, at, named) in [
+            ("registry.example", "https://registry.example/", true),
+            ("REGISTRY.example", "https://registry.example/", true),
+            ("registry.example:443", "https://registry.example/", true),
+            ("registry.example", "http://registry.example/", true),
+            ("registry.example:5000", "https://registry.example:5000/", true),
+            ("registry.example", "https://registry.example:5000/", false),
+            ("registry.example:5000", "https://registry.example/", false),
+            ("docker.io", "https://index.docker.io/", true),
+            ("[::1]:5000", "https://[::1]:5000/", true),
+            ("not a host", "https://registry.example/", false),
+        ] {
+            assert_eq!(is_named(key, &url(at)), named, "{key} {at}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_for_loopback_and_the_listed() {
+        let settings = insecure(&["10.0.0.1:5000"]);
+        for (at, allowed) in [
+            ("https://localhost:5000/", true),
+            ("https://a.localhost/", true),
+            ("https://127.0.0.2/", true),
+            ("https://[::1]/", true),
+            ("https://10.0.0.1:5000/", true),
+            ("https://10.0.0.1:5001/", false),
+            ("https://registry.svc.cluster.local:5000/", false),
+        ] {
+            assert_eq!(plain_http_allowed(&url(at), &settings), allowed, "{at}");
+        }
+    }
+}
