@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
+pub use crate::note::Note;
 use crate::secret::Secret;
 
 /// What a registry, or the token service that it names, is shown. Absence is `None`: there is no anonymous variant.
@@ -31,24 +30,47 @@ pub struct Credential {
     pub source: String,
 }
 
-/// One line of the story of a lookup: a source, and what became of it. Never holds a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
-    /// The source: `service account ci/builder`, `docker config /root/.docker/config.json`.
-    pub source: String,
-    /// What became of it: `forbidden: cannot get secrets`, `no entry for ghcr.io`, `refused by the registry: 401`.
-    pub outcome: String,
+/// A pull secret as the cluster holds it: what the API's reader hands to the keychain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullSecret {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub document: PullSecretDocument,
 }
 
-impl Note {
-    /// A note about a source.
-    pub fn new(source: impl Into<String>, outcome: impl Into<String>) -> Self {
-        Self { source: source.into(), outcome: outcome.into() }
-    }
+/// What a pull secret holds, by its type.
+/// <https://kubernetes.io/docs/concepts/configuration/secret/#docker-config-secrets>
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PullSecretDocument {
+    /// Type `kubernetes.io/dockerconfigjson`, key `.dockerconfigjson`: an object with `auths`.
+    Config(Secret),
+    /// Type `kubernetes.io/dockercfg`, key `.dockercfg`: the map of `auths` itself.
+    Legacy(Secret),
+    /// Nothing that the keychain can read.
+    Unusable(UnusablePullSecret),
 }
 
-impl fmt::Display for Note {
+/// Why a pull secret holds nothing that the keychain can read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnusablePullSecret {
+    /// Its type is for something else.
+    #[error(
+        "its type {0:?} holds no registry credentials (kubernetes.io/dockerconfigjson and kubernetes.io/dockercfg do)"
+    )]
+    OtherType(String),
+    /// The key that its type requires is not there.
+    #[error("it has no {0:?}")]
+    NoKey(&'static str),
+    /// What stands under the key is not a text.
+    #[error("its {0:?} is not UTF-8")]
+    NotUtf8(&'static str),
+}
+
+impl fmt::Display for PullSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.source, self.outcome)
+        write!(f, "pull secret {}/{}", self.namespace, self.name)
     }
 }

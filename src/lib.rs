@@ -16,12 +16,14 @@
 //!
 //! A module imports only from lower floors, and siblings meet in a lower one (`tests/floors.rs` reads the sources and
 //! fails on an upward import): `main` > `run`, `commands` > `cli`, `step`, `report`, `setup`, `lookup` > `authn`,
-//! `registry`, `kube` > `http` > `image`, `credential`, `outcome`, `spec` > `sys`, `host`, `secret`, `log`.
+//! `registry`, `kube` > `http` > `image`, `credential`, `note`, `outcome`, `spec` > `sys`, `host`, `secret`, `log`.
 
 pub mod cli;
 pub mod commands;
 pub mod host;
 pub mod log;
+pub mod lookup;
+pub mod note;
 pub mod outcome;
 pub mod report;
 pub mod run;
@@ -41,8 +43,6 @@ pub mod http;
 pub mod image;
 #[cfg(feature = "kube")]
 pub mod kube;
-#[cfg(feature = "lookup")]
-pub mod lookup;
 #[cfg(feature = "lookup")]
 pub mod registry;
 #[cfg(feature = "lookup")]

@@ -20,6 +20,11 @@ pub fn warn(message: impl Display) {
     write_line("WARN ", &message);
 }
 
+/// Prints the help, as it is, to stderr: stdout belongs to the step.
+pub fn help(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
 /// One write per line, so that lines of several processes do not mix. A stderr that is gone is nobody's failure.
 fn write_line(level: &str, message: &dyn Display) {
     let line = format!("{} {level}{message}\n", clock::now().log_prefix());

@@ -5,26 +5,7 @@
 //! with their tests.
 
 use crate::spec::OnError;
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChildExit {
-    /// It exited with this code.
-    Code(u8),
-    /// It was killed by this signal.
-    Signal(i32),
-}
-
-impl ChildExit {
-    /// The number that Tekton's files carry: the exit code, or -1 for a death by signal.
-    #[must_use]
-    pub fn contract_code(self) -> i32 {
-        match self {
-            Self::Code(code) => code.into(),
-            Self::Signal(_) => -1,
-        }
-    }
-}
+pub use crate::sys::process::ChildExit;
 
 /// Why the step never ran, in the words that its reports use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +71,14 @@ pub const ERROR_KEY: &str = "entrypoint/error";
 /// The longest sentence, in bytes, that goes into the termination message.
 const ERROR_LIMIT: usize = 512;
 
+/// The number that Tekton's files carry: the exit code, or -1 for a death by signal.
+fn contract_code(exit: ChildExit) -> i32 {
+    match exit {
+        ChildExit::Code(code) => code.into(),
+        ChildExit::Signal(_) => -1,
+    }
+}
+
 impl Outcome {
     /// A failure of our own.
     pub fn not_run(kind: NotRunKind, sentence: impl Into<String>) -> Self {
@@ -99,7 +88,7 @@ impl Outcome {
     /// Whether a failing step is reported as a success, because it was told to `continue`.
     fn continued(&self, on_error: OnError) -> Option<ChildExit> {
         match self {
-            Self::Ran(exit) if on_error == OnError::Continue && exit.contract_code() != 0 => Some(*exit),
+            Self::Ran(exit) if on_error == OnError::Continue && contract_code(*exit) != 0 => Some(*exit),
             Self::Ran(_) | Self::Skipped | Self::TimedOut | Self::Cancelled | Self::NothingToRun | Self::NotRun(_) => {
                 None
             }
@@ -128,7 +117,7 @@ impl Outcome {
     #[must_use]
     pub fn post_file(&self, on_error: OnError) -> PostFile {
         match self {
-            Self::Ran(exit) if exit.contract_code() == 0 || on_error == OnError::Continue => PostFile::Success,
+            Self::Ran(exit) if contract_code(*exit) == 0 || on_error == OnError::Continue => PostFile::Success,
             Self::NothingToRun => PostFile::Success,
             Self::Ran(_) | Self::Skipped | Self::TimedOut | Self::Cancelled | Self::NotRun(_) => PostFile::Err,
         }
@@ -138,7 +127,7 @@ impl Outcome {
     #[must_use]
     pub fn exit_code_file(&self, on_error: OnError) -> Option<String> {
         if let Some(exit) = self.continued(on_error) {
-            return Some(exit.contract_code().to_string());
+            return Some(contract_code(exit).to_string());
         }
         match self {
             Self::Ran(ChildExit::Code(0)) | Self::NothingToRun => Some("0".to_owned()),
@@ -152,7 +141,7 @@ impl Outcome {
     pub fn message_entries(&self, on_error: OnError) -> Vec<InternalEntry> {
         let reason = |value: &str| InternalEntry { key: "Reason", value: value.to_owned() };
         if let Some(exit) = self.continued(on_error) {
-            return vec![InternalEntry { key: "ExitCode", value: exit.contract_code().to_string() }];
+            return vec![InternalEntry { key: "ExitCode", value: contract_code(exit).to_string() }];
         }
         match self {
             Self::Ran(_) | Self::NothingToRun => Vec::new(),

@@ -1,1 +1,284 @@
-//! The pass of a step.
+//! The pass of a step, from its wait to the exit door.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::cli::{self, Invocation, UsageError};
+use crate::commands::version;
+use crate::host::Host;
+use crate::log;
+use crate::lookup::{Found, Lookup};
+use crate::outcome::{NotRunKind, Outcome};
+use crate::report;
+use crate::setup;
+use crate::spec::{CommandSource, StepSpec, Timeout};
+use crate::step::command::{self, Program};
+use crate::step::runner::{self, RunError};
+use crate::step::start_error;
+use crate::step::wait::{Turn, Wait};
+use crate::sys::cause::{Cause, chain};
+use crate::sys::clock::{self, Timestamp};
+use crate::sys::process;
+use crate::sys::{poll, signals, signals::Signals};
+
+/// Does what argv asks for.
+#[must_use]
+pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
+    // Before anything else, also before argv: from here on no signal is lost.
+    let signals = Signals::block();
+    match cli::parse(argv) {
+        Ok(Invocation::Step(spec)) => step(&spec, host, signals).into(),
+        Ok(Invocation::Setup(command)) => match setup::run(&command, &host.dirs) {
+            Ok(line) => {
+                log::say(line);
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                log::say(format_args!("{} error: {}", command.name(), chain(&error)));
+                ExitCode::FAILURE
+            }
+        },
+        Ok(Invocation::Version) => print(version::text()),
+        Ok(Invocation::Help(text)) => {
+            log::help(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => usage_error(&error).into(),
+    }
+}
+
+/// The exit door of a step: whatever happened on the way, it is reported, and the report decides the exit code.
+fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
+    report_panics(spec, host);
+    let mut pass = match signals {
+        Ok(signals) => Pass { spec, host, signals, started_at: None },
+        Err(error) => {
+            let outcome = failed(format!("cannot read signals: {}", Cause(&error)));
+            return report::report(&outcome, spec, &host.dirs, None);
+        }
+    };
+    let outcome = pass.outcome().unwrap_or_else(|outcome| outcome);
+    let code = report::report(&outcome, spec, &host.dirs, pass.started_at);
+    if let Outcome::NotRun(why) = &outcome
+        && let NotRunKind::Interrupted(number) = why.kind
+    {
+        pass.signals.die_of(number);
+    }
+    code
+}
+
+/// A defect of ours must not leave the next step waiting: before a panic ends the process, the step is reported.
+fn report_panics(spec: &StepSpec, host: &Host) {
+    let (spec, dirs) = (spec.clone(), host.dirs.clone());
+    std::panic::set_hook(Box::new(move |panic| {
+        let outcome = failed(format!("entrypoint has a defect, please report it: {panic}"));
+        process::exit_now(report::report(&outcome, &spec, &dirs, None));
+    }));
+}
+
+/// A failure of our own around the step.
+fn failed(sentence: String) -> Outcome {
+    Outcome::not_run(NotRunKind::Other, sentence)
+}
+
+/// One step on its way to an outcome.
+struct Pass<'a> {
+    spec: &'a StepSpec,
+    host: &'a Host,
+    signals: Signals,
+    /// When the step's turn came: the wait is not part of the step.
+    started_at: Option<Timestamp>,
+}
+
+impl Pass<'_> {
+    /// The step's outcome; early ends come as errors so that `?` can leave with them.
+    fn outcome(&mut self) -> Result<Outcome, Outcome> {
+        let Self { spec, host, .. } = *self;
+        if !spec.ignored.is_empty() {
+            log::warn(format_args!("ignoring arguments before `--` that are no flags: {:?}", spec.ignored));
+        }
+        if !process::is_pid1() {
+            // PID 1 is given orphans anyway. Without it they are reaped by whoever is PID 1 here.
+            let _ = process::become_subreaper();
+        }
+        make_directories(&spec.report.metadata_dir)?;
+        let mut lookup = match &spec.command {
+            CommandSource::Image(image) => Some(Lookup::start(image, host, self.signals.found_mask())),
+            CommandSource::Given(_) | CommandSource::PlatformTable => None,
+        };
+        self.wait_for_turn(lookup.as_mut())?;
+        let found = self.wait_for_lookup(lookup)?;
+        self.started_at = Some(clock::now());
+        if spec.timeout == Timeout::Negative {
+            return Err(failed("Error executing command: negative timeout specified".to_owned()));
+        }
+        let argv = self.argv(found)?;
+        let program = Program::find(&argv, &host.env).map_err(|error| cannot_execute(&chain(&error)))?;
+        let Some(program) = program else { return Ok(Outcome::NothingToRun) };
+        runner::run(&program, spec.timeout, &host.dirs.downward, &mut self.signals).map_err(|error| match error {
+            RunError::Start(error) => cannot_execute(&start_error::explain(&program, &error)),
+            RunError::Supervise(error) => {
+                failed(format!("the step was killed: cannot read signals: {}", Cause(&error)))
+            }
+        })
+    }
+
+    /// Waits for the files of earlier steps.
+    fn wait_for_turn(&mut self, mut lookup: Option<&mut Lookup>) -> Result<(), Outcome> {
+        let mut wait = Wait::new(&self.spec.wait);
+        loop {
+            match wait.look().map_err(|error| cannot_execute(&error.to_string()))? {
+                Turn::Now => return Ok(()),
+                Turn::Never => return Err(Outcome::Skipped),
+                Turn::Later => self.sleep(Some(&wait), lookup.as_deref_mut())?,
+            }
+        }
+    }
+
+    /// Waits for the lookup, which had all the time of the wait already.
+    fn wait_for_lookup(&mut self, mut lookup: Option<Lookup>) -> Result<Option<Found>, Outcome> {
+        loop {
+            match lookup.as_ref().map(Lookup::result) {
+                None => return Ok(None),
+                Some(Some(Ok(found))) => return Ok(Some(found.clone())),
+                Some(Some(Err(failure))) => {
+                    return Err(Outcome::not_run(NotRunKind::ImageLookup, failure.to_string()));
+                }
+                Some(None) => self.sleep(None, lookup.as_mut())?,
+            }
+        }
+    }
+
+    /// Sleeps until there is news of a signal, the awaited files or the lookup, and takes care of the first and the last.
+    fn sleep(&mut self, wait: Option<&Wait>, mut lookup: Option<&mut Lookup>) -> Result<(), Outcome> {
+        let unreadable = |error: io::Error| failed(format!("cannot read signals: {}", Cause(&error)));
+        let now = Instant::now();
+        let limits = [wait.map(Wait::pace), lookup.as_deref().and_then(|lookup| lookup.time_left(now))];
+        let limit: Option<Duration> = limits.into_iter().flatten().min();
+        let sources = [wait.and_then(Wait::events), lookup.as_deref().and_then(Lookup::events)];
+        let sources: Vec<_> = sources.into_iter().flatten().chain([self.signals.as_fd()]).collect();
+        poll::readable(&sources, limit).map_err(unreadable)?;
+        while let Some(number) = self.signals.receive().map_err(unreadable)? {
+            if matches!(number, libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT) {
+                let sentence = format!(
+                    "{} ended the step before its turn came: the pod is being deleted, or its node shut down",
+                    signals::name(number)
+                );
+                return Err(Outcome::not_run(NotRunKind::Interrupted(number), sentence));
+            }
+        }
+        while let Some((id, exit)) = process::reap() {
+            if let Some(lookup) = lookup.as_deref_mut() {
+                lookup.reaped(id, exit);
+            }
+        }
+        if let Some(lookup) = lookup {
+            lookup.advance(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// What to execute, with the step's own arguments.
+    fn argv(&self, found: Option<Found>) -> Result<Vec<OsString>, Outcome> {
+        let args = &self.spec.args;
+        let command = match (&self.spec.command, found) {
+            (CommandSource::Given(program), _) => vec![program.clone()],
+            (CommandSource::PlatformTable, _) => {
+                command::from_table(self.host.env.get(command::PLATFORM_TABLE), &command::machine())
+                    .map_err(|error| failed(chain(&error)))?
+            }
+            (CommandSource::Image(_), Some(found)) => {
+                command::of_image(&found.image, found.entrypoint, found.cmd, !args.is_empty())
+                    .map_err(|error| Outcome::not_run(NotRunKind::ImageLookup, error.to_string()))?
+            }
+            (CommandSource::Image(image), None) => {
+                return Err(failed(format!("the command of image {} was not looked up", image.image)));
+            }
+        };
+        Ok(command.into_iter().chain(args.iter().cloned()).collect())
+    }
+}
+
+fn cannot_execute(cause: &str) -> Outcome {
+    failed(format!("Error executing command: {cause}"))
+}
+
+/// Makes the directories for what the step itself reports.
+fn make_directories(metadata_dir: &Path) -> Result<(), Outcome> {
+    for name in ["results", "artifacts"] {
+        let directory = metadata_dir.join(name);
+        fs::create_dir_all(&directory).map_err(|error| {
+            cannot_execute(&format!(
+                "mkdir {}: {} (-step_metadata_dir must be a directory that the step's user may write to)",
+                directory.display(),
+                Cause(&error)
+            ))
+        })?;
+    }
+    Ok(())
+}
+
+/// The exit door of a command line that cannot be followed.
+fn usage_error(error: &UsageError) -> u8 {
+    log::say(error);
+    log::say(error.usage_hint());
+    report::report_usage(&error.message, error.post_file.as_deref(), Some(&error.termination_path))
+}
+
+/// Prints to stdout what a person asked for.
+fn print(text: String) -> ExitCode {
+    match io::Write::write_all(&mut io::stdout(), text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Dirs;
+    use crate::spec::{OnError, ReportSpec, WaitSpec};
+
+    /// Set in the process that is to panic: the directory for its reports.
+    const PANIC_IN: &str = "ENTRYPOINT_TEST_PANIC_IN";
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "the panicking process is a child of this test")]
+    fn a_panic_is_reported_before_it_ends_the_process() {
+        if let Some(dir) = std::env::var_os(PANIC_IN) {
+            let dir = Path::new(&dir);
+            let report = ReportSpec {
+                post_file: Some(dir.join("out")),
+                termination_path: dir.join("termination"),
+                metadata_dir: dir.into(),
+            };
+            let spec = StepSpec {
+                wait: WaitSpec::default(),
+                report,
+                results: Vec::new(),
+                timeout: Timeout::Unlimited,
+                on_error: OnError::StopAndFail,
+                command: CommandSource::PlatformTable,
+                args: Vec::new(),
+                ignored: Vec::new(),
+            };
+            report_panics(&spec, &Host { env: crate::host::Env::default(), dirs: Dirs::default() });
+            panic!("on purpose");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "run::tests::a_panic_is_reported_before_it_ends_the_process", "--nocapture"])
+            .env(PANIC_IN, dir.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(dir.path().join("out.err").exists());
+        let message = fs::read_to_string(dir.path().join("termination")).unwrap();
+        assert!(message.contains("defect") && message.contains("on purpose"), "{message}");
+    }
+}

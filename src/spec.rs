@@ -104,3 +104,47 @@ impl LookupSpec {
     /// The default of `-image_lookup_timeout`.
     pub const TIMEOUT: Duration = Duration::from_secs(30);
 }
+
+/// What an init container asks for: setting up a pod's shared directories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SetupCommand {
+    /// `init`: [`SetupCommand::Copy`], then [`SetupCommand::StepInit`].
+    Init {
+        /// The program to copy.
+        source: PathBuf,
+        /// The name of the copy.
+        destination: PathBuf,
+        /// Names of the steps, in order.
+        steps: Vec<OsString>,
+    },
+    /// `cp`: places a program where the steps find it.
+    Copy {
+        /// The program to copy.
+        source: PathBuf,
+        /// The name of the copy.
+        destination: PathBuf,
+    },
+    /// `decode-script`: turns a script file from base64 into what it says.
+    DecodeScript {
+        /// The file, changed in place.
+        file: PathBuf,
+    },
+    /// `step-init`: links from steps' names and indices to their metadata directories.
+    StepInit {
+        /// Names of the steps, in order.
+        steps: Vec<OsString>,
+    },
+}
+
+impl SetupCommand {
+    /// The word on the command line.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Init { .. } => "init",
+            Self::Copy { .. } => "cp",
+            Self::DecodeScript { .. } => "decode-script",
+            Self::StepInit { .. } => "step-init",
+        }
+    }
+}

@@ -1,8 +1,13 @@
 //! The HTTP factory against real loopback sockets: what went wrong is told apart, and no body is read without a limit.
-
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and waits for the processes that it starts"
+)]
 #![cfg(feature = "lookup")]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot set up its parts is to fail")]
-
 mod support;
 
 use std::net::TcpListener;

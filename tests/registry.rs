@@ -1,19 +1,32 @@
 //! Lookups at scripted registries: what is asked, in which order, and what is said when it fails.
-
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and waits for the processes that it starts"
+)]
 #![cfg(feature = "lookup")]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot set up its parts is to fail")]
 
-mod support;
+#[path = "support/images.rs"]
+mod images;
+#[path = "support/lookup.rs"]
+mod lookup;
+#[path = "support/server.rs"]
+mod server;
+#[path = "support/tls.rs"]
+mod tls;
 
 use std::time::Duration;
 
 use entrypoint::image::Digest;
 use entrypoint::registry::{Patience, RegistryError};
-use support::images::{Blob, Image, OCI_CONFIG, OCI_INDEX, index, refuse, serve, tag_path};
-use support::lookup::{FOREIGN, Setup, lines, user};
-use support::server::{Answer, Bound, Exchange, Reply, Server, on};
+use images::{Blob, Image, OCI_CONFIG, OCI_INDEX, index, refuse, serve, tag_path};
+use lookup::{FOREIGN, Setup, lines, user};
+use server::{Answer, Bound, Exchange, Reply, Server, on};
 
-fn quiet(_: &support::server::Request) {}
+fn quiet(_: &server::Request) {}
 
 /// A registry over TLS with this script; the reference of its image, the setup that trusts it.
 fn registry(script: Vec<Exchange>) -> (Server, String, Setup) {
@@ -300,15 +313,15 @@ fn a_certificate_file_that_is_not_there_is_named() {
     let (story, ..) = setup.failure("registry.example/ci/app", &[]);
     assert_eq!(
         story,
-        "cannot prepare to ask registry.example:443: cannot read the certificates in /absent/ca.pem: No such file or \
-         directory (os error 2)"
+        "cannot prepare to ask registry.example:443: cannot read the certificates in /absent/ca.pem: no such file or \
+         directory"
     );
 }
 
 #[test]
 fn plain_http_is_spoken_to_loopback_and_to_the_listed_with_their_credentials() {
     let image = Image::new("linux/amd64", "/app");
-    let asserting = |request: &support::server::Request| {
+    let asserting = |request: &server::Request| {
         assert_eq!(request.header("Authorization"), Some("Basic YW5uOmh1bnRlcjItc2VjcmV0"));
     };
 

@@ -1,14 +1,27 @@
 //! Logging in at scripted registries and token services: what is shown to whom, and what is said when it does not help.
-
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and waits for the processes that it starts"
+)]
 #![cfg(feature = "lookup")]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot set up its parts is to fail")]
 
-mod support;
+#[path = "support/images.rs"]
+mod images;
+#[path = "support/lookup.rs"]
+mod lookup;
+#[path = "support/server.rs"]
+mod server;
+#[path = "support/tls.rs"]
+mod tls;
 
 use entrypoint::credential::Credential;
-use support::images::{Image, refuse, serve, tag_path};
-use support::lookup::{FOREIGN, FOREIGN_AUTH, PASSWORD, Setup, identity, lines, registry_token, user};
-use support::server::{Answer, Bound, Exchange, Request, Server, on};
+use images::{Image, refuse, serve, tag_path};
+use lookup::{FOREIGN, FOREIGN_AUTH, PASSWORD, Setup, identity, lines, registry_token, user};
+use server::{Answer, Bound, Exchange, Request, Server, on};
 
 /// `Basic` of ann and of nobody, with the password of the tests.
 const ANN: &str = "Basic YW5uOmh1bnRlcjItc2VjcmV0";

@@ -1,1 +1,125 @@
 //! The command line: Go-style flags, through clap, to an invocation.
+//!
+//! Pure: argv in, a value out. `grammar` cuts argv by Go's rules and hands clap one `--name=value` per setting,
+//! `flags` defines the flags, `value` their values, `step` what they mean together.
+
+mod duration;
+mod flags;
+mod grammar;
+mod help;
+mod quote;
+mod step;
+mod subcommand;
+mod value;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Command;
+
+use self::flags::{DEFAULT_TERMINATION_PATH, POST_FILE, Refused, TERMINATION_PATH};
+use self::grammar::{End, SyntaxFault};
+use self::step::{Built, StepFault, not_empty};
+use self::subcommand::SubcommandFault;
+use crate::spec::{CommandSource, SetupCommand, StepSpec};
+use crate::sys::cause::chain;
+
+/// What the command line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Invocation {
+    /// Run a step.
+    Step(Box<StepSpec>),
+    /// Prepare a pod's shared directories.
+    Setup(SetupCommand),
+    /// Say which version this is.
+    Version,
+    /// Print this text, on stderr, and succeed.
+    Help(String),
+}
+
+/// The command line cannot be followed. Its `Display` is one sentence; the process exits 2.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct UsageError {
+    /// What is wrong.
+    pub message: String,
+    /// The post file, as far as it could be found: its `.err` must be written, or the next step waits for ever.
+    pub post_file: Option<PathBuf>,
+    /// Where the message goes: as far as it could be found, else the default.
+    pub termination_path: PathBuf,
+}
+
+impl UsageError {
+    /// Where to read more: the line after the sentence.
+    #[must_use]
+    pub fn usage_hint(&self) -> &'static str {
+        "Run 'entrypoint -help' for the flags and subcommands."
+    }
+}
+
+/// Everything that can be wrong with a command line.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Syntax(#[from] SyntaxFault),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error(transparent)]
+    Step(#[from] StepFault),
+    #[error(transparent)]
+    Subcommand(#[from] SubcommandFault),
+}
+
+/// Reads the command line. The first element is the program's own name.
+///
+/// # Errors
+///
+/// The first mistake in argv, in Go's words where Go would find it too, with the places where a failure is reported.
+pub fn parse(argv: &[OsString]) -> Result<Invocation, UsageError> {
+    parse_with(argv, Built { lookup: cfg!(feature = "lookup") })
+}
+
+fn parse_with(argv: &[OsString], built: Built) -> Result<Invocation, UsageError> {
+    let command = flags::command();
+    let args = argv.get(1..).unwrap_or_default();
+    read(args, &command, built).map_err(|fault| {
+        let (ours, _) = grammar::cut(args);
+        let last = |flag| grammar::last_value(ours, |name| flags::kind(&command, name), flag).map(PathBuf::from);
+        UsageError {
+            message: chain(&fault),
+            post_file: last(POST_FILE).and_then(not_empty),
+            termination_path: last(TERMINATION_PATH).unwrap_or_else(|| DEFAULT_TERMINATION_PATH.into()),
+        }
+    })
+}
+
+fn read(args: &[OsString], command: &Command, built: Built) -> Result<Invocation, Fault> {
+    if let Some(version) = subcommand::for_people(args) {
+        return Ok(version.map(|()| Invocation::Version)?);
+    }
+    let (ours, steps) = grammar::cut(args);
+    let (settings, end) = grammar::scan(ours, |name| flags::kind(command, name));
+    // Go sets each flag as it comes: a bad value is found before whatever is wrong behind it.
+    let matches = flags::matches(command.clone(), &settings)?;
+    let positionals = match end {
+        End::Positionals(positionals) => positionals,
+        End::Help => return Ok(Invocation::Help(help::text(command))),
+        End::Broken(fault) => return Err(fault.into()),
+    };
+    let miscounted = match subcommand::setup(positionals) {
+        Some(Ok(setup)) => return Ok(Invocation::Setup(setup)),
+        Some(Err(fault)) => Some(fault),
+        None => None,
+    };
+    let step = step::step(matches, built, positionals, steps)?;
+    match (miscounted, &step.command) {
+        // Tekton goes on as a step here, and fails for want of a command.
+        (Some(fault), CommandSource::PlatformTable) => Err(fault.into()),
+        (_, CommandSource::PlatformTable | CommandSource::Given(_) | CommandSource::Image(_)) => {
+            Ok(Invocation::Step(Box::new(step)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,3 @@
 //! The commands for people.
+
+pub mod version;

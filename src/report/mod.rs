@@ -1,1 +1,243 @@
-//! What a step leaves behind: termination message, `exitCode`, post file.
+//! What a step leaves behind: termination message, `exitCode`, post file. The writing half of the exit door.
+//!
+//! The order is fixed: results are read, the message is written, then `exitCode`, then the post file, which releases the
+//! next step and so comes last of what that step may look at. Only then is the message synced to the disk: that takes
+//! milliseconds, and nobody but kubelet waits for it. A file that fails never stops the ones after it.
+
+mod file;
+pub mod go_json;
+pub mod message;
+pub mod post;
+pub mod results;
+pub mod termination;
+
+use std::path::{Path, PathBuf};
+
+use self::message::{Entry, EntryKind};
+use self::results::ResultsError;
+use self::termination::{Lost, MessageError, Written};
+use crate::host::Dirs;
+use crate::log;
+use crate::outcome::{InternalEntry, NotRunKind, Outcome, PostFile};
+use crate::spec::{OnError, StepSpec};
+use crate::sys::cause::chain;
+use crate::sys::clock::{self, Timestamp};
+
+/// The `Reason` of a step whose results do not fit into the termination message.
+pub const RESULTS_TOO_LARGE: &str = "ResultsTooLarge";
+
+/// Reports a step's end: writes its files, says the outcome's last line and every failure on the way, and returns the
+/// process's exit code. A step that never started is given the present moment as `StartedAt`.
+#[must_use]
+pub fn report(outcome: &Outcome, spec: &StepSpec, dirs: &Dirs, started_at: Option<Timestamp>) -> u8 {
+    leave(outcome, spec, dirs, started_at).finish()
+}
+
+/// Reports a command line that cannot be followed, as far as its post file and termination path could be made out. The
+/// sentence goes into the message; it is for the caller to say. Returns the exit code.
+#[must_use]
+pub fn report_usage(sentence: &str, post_file: Option<&Path>, termination_path: Option<&Path>) -> u8 {
+    leave_usage(sentence, post_file, termination_path).finish()
+}
+
+/// [`report_usage`] without its last part, as [`leave`] is to [`report`].
+pub fn leave_usage(sentence: &str, post_file: Option<&Path>, termination_path: Option<&Path>) -> Left {
+    let mut left = Left::new(&Outcome::not_run(NotRunKind::Usage, sentence), OnError::StopAndFail);
+    left.lines.clear();
+    // A person at a shell, outside any pod, needs no second line about a message that nobody would read.
+    if let Some(path) = termination_path.filter(|path| path.parent().is_none_or(is_directory)) {
+        left.write_message(path, Vec::new(), clock::now());
+    }
+    left.write_post_file(post_file);
+    left
+}
+
+fn is_directory(path: &Path) -> bool {
+    path == Path::new("") || path.is_dir()
+}
+
+/// The report without its last part: every file is written; nothing is said or synced yet.
+pub fn leave(outcome: &Outcome, spec: &StepSpec, dirs: &Dirs, started_at: Option<Timestamp>) -> Left {
+    let mut left = Left::new(outcome, spec.on_error);
+    let results = if outcome.reads_results() { left.read_results(&dirs.results, &spec.results) } else { Vec::new() };
+    left.write_message(&spec.report.termination_path, results, started_at.unwrap_or_else(clock::now));
+    left.write_exit_code(&spec.report.metadata_dir.join("exitCode"));
+    left.write_post_file(spec.report.post_file.as_deref());
+    left
+}
+
+/// A line for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// Without a level.
+    Say(String),
+    /// With the level `WARN`.
+    Warn(String),
+}
+
+/// What has been left behind so far: the outcome's rows of the table, changed by what failed on the way.
+#[derive(Debug)]
+#[must_use = "finish() says and syncs what is left, and knows the exit code"]
+pub struct Left {
+    exit_code: u8,
+    post_file: PostFile,
+    exit_code_file: Option<String>,
+    entries: Vec<InternalEntry>,
+    /// Whether the exit code is that of an own failure already: no later failure changes it.
+    failed: bool,
+    lines: Vec<Line>,
+    message: Option<Written>,
+}
+
+impl Left {
+    fn new(outcome: &Outcome, on_error: OnError) -> Self {
+        Self {
+            exit_code: outcome.exit_code(on_error),
+            post_file: outcome.post_file(on_error),
+            exit_code_file: outcome.exit_code_file(on_error),
+            entries: outcome.message_entries(on_error),
+            failed: matches!(outcome, Outcome::NotRun(_)),
+            lines: outcome.last_line().map(Line::Say).into_iter().collect(),
+            message: None,
+        }
+    }
+
+    /// The exit code, unless the disk fails yet.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        self.exit_code
+    }
+
+    /// What will be said, in order.
+    #[must_use]
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// Says what there is to say, waits for the disk, and returns the exit code.
+    #[must_use]
+    pub fn finish(mut self) -> u8 {
+        self.say();
+        if let Some(Err(error)) = self.message.take().map(Written::sync) {
+            self.fail_message(&error);
+            self.say();
+        }
+        self.exit_code
+    }
+
+    fn say(&mut self) {
+        for line in self.lines.drain(..) {
+            match line {
+                Line::Say(text) => log::say(text),
+                Line::Warn(text) => log::warn(text),
+            }
+        }
+    }
+
+    /// Turns the end of a step into a failure of our own. One that would have been a success is a failure in all its
+    /// files; one that had failed anyway keeps what it says of itself and gets the sentence besides.
+    fn fail(&mut self, sentence: String) {
+        let failure = Self::new(&Outcome::not_run(NotRunKind::Other, sentence), OnError::StopAndFail);
+        match self.post_file {
+            PostFile::Success => {
+                self.exit_code_file = failure.exit_code_file;
+                self.entries = failure.entries;
+            }
+            PostFile::Err => self.entries.extend(failure.entries),
+        }
+        self.post_file = failure.post_file;
+        if !self.failed {
+            self.exit_code = failure.exit_code;
+        }
+        self.failed = true;
+        self.lines.extend(failure.lines);
+    }
+
+    fn fail_message(&mut self, error: &MessageError) {
+        self.fail(format!("Error while writing message: {}", chain(error)));
+    }
+
+    /// Fails because results do not fit: the controller gets the reason, unless the step has one of its own.
+    fn fail_results_too_large(&mut self, details: &str) {
+        self.lines.push(Line::Say(format!("{details}; no result is reported")));
+        self.fail(message::TOO_LARGE.to_owned());
+        self.entries.retain(|entry| entry.key == "Reason");
+        if self.entries.is_empty() {
+            self.entries.push(InternalEntry { key: "Reason", value: RESULTS_TOO_LARGE.to_owned() });
+        }
+    }
+
+    fn read_results(&mut self, dir: &Path, names: &[String]) -> Vec<Entry> {
+        match results::read(dir, names, EntryKind::TASK_RESULT) {
+            Ok(results) => return results,
+            Err(error @ ResultsError::TooLarge { .. }) => self.fail_results_too_large(&chain(&error)),
+            Err(error @ (ResultsError::Open { .. } | ResultsError::NotRegular { .. } | ResultsError::Read { .. })) => {
+                self.fail(chain(&error));
+            }
+        }
+        Vec::new()
+    }
+
+    fn write_message(&mut self, path: &Path, results: Vec<Entry>, started_at: Timestamp) {
+        let started_at = Entry::internal("StartedAt", &started_at.rfc3339());
+        let entries = |left: &Self, results: Vec<Entry>| -> Vec<Entry> {
+            let internal = left.entries.iter().map(|entry| Entry::internal(entry.key, &entry.value));
+            results.into_iter().chain([started_at.clone()]).chain(internal).collect()
+        };
+        let written = match termination::write(path, &entries(self, results)) {
+            Err(MessageError::TooLarge(error)) if error.has_results() => {
+                self.fail_results_too_large(&error.details());
+                termination::write(path, &entries(self, Vec::new()))
+            }
+            written => written,
+        };
+        match written {
+            Ok(written) => {
+                let what = match written.lost() {
+                    None => None,
+                    Some(Lost::Compressed) => Some("a compressed message, which this version cannot read"),
+                    Some(Lost::Huge) => Some("too long to be a message"),
+                };
+                if let Some(what) = what {
+                    self.lines.push(Line::Warn(format!("What stood in {path:?} was overwritten: it was {what}")));
+                }
+                self.message = Some(written);
+            }
+            Err(error) => {
+                if let MessageError::TooLarge(error) = &error {
+                    self.lines.push(Line::Say(format!("{}; {path:?} is left as it was", error.details())));
+                }
+                self.fail_message(&error);
+            }
+        }
+    }
+
+    fn write_exit_code(&mut self, path: &Path) {
+        if let Some(content) = &self.exit_code_file
+            && let Err(error) = post::create(path, content)
+        {
+            self.fail(chain(&error));
+        }
+    }
+
+    fn write_post_file(&mut self, post_file: Option<&Path>) {
+        let Some(post_file) = post_file else { return };
+        let create = |kind| {
+            let path: PathBuf = post::path(post_file, kind);
+            post::create(&path, "").map(|()| path)
+        };
+        let meant = self.post_file;
+        let Err(error) = create(meant) else { return };
+        self.fail(chain(&error));
+        // A success that cannot be told is told as a failure: the next step must not wait for ever.
+        let instead = (meant == PostFile::Success).then(|| create(PostFile::Err));
+        self.lines.push(Line::Say(match instead {
+            Some(Ok(path)) => format!("Created {path:?} instead: the steps after this one are skipped"),
+            Some(Err(error)) => format!("{}; {WAITING}", chain(&error)),
+            None => WAITING.to_owned(),
+        }));
+    }
+}
+
+/// What a missing post file means for the rest of the pod.
+const WAITING: &str = "the steps after this one will not learn that it ended, and wait until they are stopped";

@@ -1,1 +1,7 @@
 //! A step's life: its wait, its command, its process.
+
+pub mod command;
+pub mod runner;
+pub mod start_error;
+pub mod supervisor;
+pub mod wait;

@@ -1,3 +1,13 @@
 //! The kernel, wrapped: the only room with `unsafe` code and the only one that calls `waitpid`.
+//!
+//! `nix` wraps what it can. It has no words for real-time signals, which a step may be sent and may die of, so the calls
+//! that carry a signal's number ([`process::reap`], [`process::signal_group`]) are made directly.
 
+pub mod cause;
 pub mod clock;
+pub mod helper;
+pub mod inotify;
+pub mod isolation;
+pub mod poll;
+pub mod process;
+pub mod signals;

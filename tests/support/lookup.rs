@@ -3,7 +3,6 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot set up its parts is to fail")]
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use entrypoint::host::Env;
 use entrypoint::http::{NameFiles, Network};
 use entrypoint::registry::{FetchFailure, FetchedImage, Patience, RegistryError, Settings, fetch_image};
 use entrypoint::secret::Secret;
+use entrypoint::sys::cause::chain;
 use rustls::ServerConfig;
 use tempfile::TempDir;
 
@@ -81,7 +81,7 @@ impl Setup {
         let outcome = runtime.block_on(fetch_image(&self.network, &self.settings, &reference, &platform, credentials));
         let shown = match &outcome {
             Ok(image) => format!("{image:?}"),
-            Err(failure) => format!("{failure:?} {}", story(&failure.error)),
+            Err(failure) => format!("{failure:?} {}", chain(&failure.error)),
         };
         assert!(!shown.contains(PASSWORD), "{shown}");
         outcome
@@ -91,7 +91,7 @@ impl Setup {
     pub fn image(&self, reference: &str, credentials: &[Credential]) -> FetchedImage {
         match self.fetch(reference, credentials) {
             Ok(image) => image,
-            Err(failure) => panic!("{}; {:?}", story(&failure.error), failure.notes),
+            Err(failure) => panic!("{}; {:?}", chain(&failure.error), failure.notes),
         }
     }
 
@@ -99,20 +99,9 @@ impl Setup {
     pub fn failure(&self, reference: &str, credentials: &[Credential]) -> (String, RegistryError, Vec<String>) {
         match self.fetch(reference, credentials) {
             Ok(image) => panic!("{image:?}"),
-            Err(FetchFailure { error, notes }) => (story(&error), error, lines(&notes)),
+            Err(FetchFailure { error, notes }) => (chain(&error), error, lines(&notes)),
         }
     }
-}
-
-/// An error with its causes, as the caller of a lookup prints it.
-pub fn story(error: &(dyn Error + 'static)) -> String {
-    let mut story = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        story = format!("{story}: {error}");
-        cause = error.source();
-    }
-    story
 }
 
 /// Notes as they are printed.

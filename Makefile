@@ -1,0 +1,22 @@
+# Needs Rust 1.94 or newer, a C compiler and the static C library (Debian: gcc libc6-dev). The rest is found or installed.
+
+.PHONY: build run test bench fmt clean
+
+build: ## the release binary, at bin/entrypoint
+	@scripts/build
+
+run: ## the main job, shown on loopback: a step waits, its command is looked up, it runs, it reports
+	@scripts/run
+
+test: ## everything; STRICT=1: what cannot run here is a failure
+	@STRICT="$(STRICT)" scripts/test
+
+bench: ## the numbers; CHECK=1: a missed gate is a failure; TEKTON_ENTRYPOINT=path and CRANE=path: peers, in turn with ours
+	@CHECK="$(CHECK)" TEKTON_ENTRYPOINT="$(TEKTON_ENTRYPOINT)" CRANE="$(CRANE)" scripts/bench
+
+fmt: ## formats the sources
+	cargo fmt --all
+
+clean: ## removes what was built
+	cargo clean
+	rm -rf bin

@@ -1,0 +1,233 @@
+//! Every flag, once: name, value, help and default, as a clap command that both parsing and help read.
+
+use std::error::Error;
+use std::ffi::{OsStr, OsString};
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::grammar::{Kind, Setting};
+use super::quote::Quoted;
+use super::value::{self, ValueCause, ValueFault};
+use crate::spec::LookupSpec;
+
+/// The flag of the post file, which is needed even when the others cannot be read.
+pub(super) const POST_FILE: &str = "post_file";
+/// The flag of the termination message file, which is needed even when the others cannot be read.
+pub(super) const TERMINATION_PATH: &str = "termination_path";
+/// Where the termination message goes without a flag.
+pub(super) const DEFAULT_TERMINATION_PATH: &str = "/tekton/termination";
+
+/// Tekton's flags that this version cannot honour yet, and whether they take an argument.
+const NOT_BUILT: [(&str, Kind); 15] = [
+    ("basic-docker", Kind::Valued),
+    ("basic-git", Kind::Valued),
+    ("breakpoint_on_failure", Kind::Boolean),
+    ("compress_termination_message", Kind::Boolean),
+    ("debug_before_step", Kind::Boolean),
+    ("docker-cfg", Kind::Valued),
+    ("docker-config", Kind::Valued),
+    ("enable_spire", Kind::Boolean),
+    ("result_from", Kind::Valued),
+    ("spire_socket_path", Kind::Valued),
+    ("ssh-git", Kind::Valued),
+    ("stderr_path", Kind::Valued),
+    ("stdout_path", Kind::Valued),
+    ("step_results", Kind::Valued),
+    ("when_expressions", Kind::Valued),
+];
+
+/// All flags. Those without a heading are the ones that are refused.
+pub(super) fn command() -> Command {
+    let refused = NOT_BUILT.map(|(flag, kind)| {
+        let refuse = OsStringValueParser::new().try_map(move |_| Err::<OsString, _>(ValueFault::NotBuilt { flag }));
+        match kind {
+            Kind::Boolean => boolean(flag),
+            Kind::Valued => Arg::new(flag).long(flag).action(ArgAction::Set),
+        }
+        .value_parser(refuse)
+    });
+    Command::new("entrypoint")
+        .no_binary_name(true)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .args_override_self(true)
+        .args(refused)
+        .next_help_heading("What the step runs")
+        .args(what_runs())
+        .next_help_heading("When its turn comes")
+        .args(turn())
+        .next_help_heading("How its end is reported")
+        .args(end())
+        .next_help_heading("Asking the image's registry (with -image)")
+        .args(lookup())
+}
+
+fn what_runs() -> [Arg; 4] {
+    [
+        valued("entrypoint", "PROGRAM", value::verbatim).help(
+            "The program of the step. Without it and without -image, the environment variable TEKTON_PLATFORM_COMMANDS \
+             says what to run.\nExample: -entrypoint /bin/sh -- -c 'make all'",
+        ),
+        valued("image", "REFERENCE", value::text).help(
+            "Run what this image would have run: its ENTRYPOINT, else its CMD, asked of its registry while the step \
+             waits. Not together with -entrypoint.\nExample: -image registry.example.com/team/tool:1.2 -- --verbose",
+        ),
+        valued("timeout", "DURATION", value::timeout).default_value("0").help(
+            "How long the step's program may run, counted from its start; 0 is for ever.\nExample: -timeout 1h30m",
+        ),
+        valued("on_error", "WORD", value::on_error).help(
+            "What a failure of the step's program means: 'continue' lets the following steps run, any other word skips \
+             them.\nExample: -on_error continue",
+        ),
+    ]
+}
+
+fn turn() -> [Arg; 2] {
+    [
+        valued("wait_file", "PATH,...", value::paths).help(
+            "Wait until this file exists; several are waited for one after the other. When PATH.err exists instead, an \
+             earlier step has failed and this one is skipped.\nExample: -wait_file /tekton/run/0/out",
+        ),
+        boolean("wait_file_content").default_value("false").help(
+            "Wait until the files also have content. A value only with '='.\n\
+                 Example: -wait_file /tekton/downward/ready -wait_file_content",
+        ),
+    ]
+}
+
+fn end() -> [Arg; 4] {
+    [
+        valued(POST_FILE, "PATH", value::path).help(
+            "Create this file when the step is done, or PATH.err when it failed: the next step waits for it.\n\
+             Example: -post_file /tekton/run/1/out",
+        ),
+        valued(TERMINATION_PATH, "PATH", value::path).default_value(DEFAULT_TERMINATION_PATH).help(
+            "The container's terminationMessagePath: start time, results and reason of the end go there as JSON.\n\
+             Example: -termination_path /tekton/termination",
+        ),
+        valued("step_metadata_dir", "DIR", value::path).help(
+            "Directory of the step's exitCode, results and artifacts; the current directory when empty.\n\
+             Example: -step_metadata_dir /tekton/run/1/status",
+        ),
+        valued("results", "NAME,...", value::results).help(
+            "Task results that are read from /tekton/results after the step, and reported.\n\
+             Example: -results digest,url",
+        ),
+    ]
+}
+
+fn lookup() -> [Arg; 6] {
+    [
+        valued("taskrun_namespace", "NAMESPACE", value::namespace).help(
+            "Namespace of the service account whose pull secrets are used; the pod's own when empty.\n\
+             Example: -taskrun_namespace team-a",
+        ),
+        valued("taskrun_service_account", "NAME", value::service_account).help(
+            "Service account whose pull secrets are used; the pod's own when empty.\n\
+             Example: -taskrun_service_account builder",
+        ),
+        valued("service_account_dir", "DIR", value::path).default_value(LookupSpec::SERVICE_ACCOUNT_DIR).help(
+            "Where token, ca.crt and namespace of the pod's service account are mounted.\n\
+             Example: -service_account_dir /var/run/secrets/tokens",
+        ),
+        valued("image_registry_certificate", "REGISTRY=PATH", value::certificate).action(ArgAction::Append).help(
+            "Also trust the certificate authorities of this PEM file, for this registry; repeatable.\n\
+             Example: -image_registry_certificate registry.example.com:5000=/certs/ca.pem",
+        ),
+        valued("image_insecure_registry", "REGISTRY,...", value::registries).action(ArgAction::Append).help(
+            "Registries that may be spoken to over plain http; repeatable.\n\
+             Example: -image_insecure_registry registry.local:5000",
+        ),
+        valued("image_lookup_timeout", "DURATION", value::bound)
+            .default_value("30s")
+            .help("Bounds one attempt of the lookup; longer than zero.\nExample: -image_lookup_timeout 1m"),
+    ]
+}
+
+/// A flag with an argument.
+fn valued<T: Clone + Send + Sync + 'static>(
+    flag: &'static str,
+    value_name: &'static str,
+    parse: fn(&OsStr) -> Result<T, ValueCause>,
+) -> Arg {
+    let parser = OsStringValueParser::new().try_map(move |value| {
+        parse(&value).map_err(|cause| ValueFault::Value { flag, value: Quoted::new(&value), cause })
+    });
+    Arg::new(flag).long(flag).value_name(value_name).action(ArgAction::Set).value_parser(parser)
+}
+
+/// A flag that takes no argument but behind `=`. For clap it has an optional value; [`kind`] knows it by that.
+fn boolean(flag: &'static str) -> Arg {
+    let parser = OsStringValueParser::new().try_map(move |value| {
+        value::boolean(&value).map_err(|cause| ValueFault::Boolean { flag, value: Quoted::new(&value), cause })
+    });
+    Arg::new(flag).long(flag).action(ArgAction::Set).num_args(0..=1).require_equals(true).value_parser(parser)
+}
+
+/// Whether a flag exists, and how it takes its value.
+pub(super) fn kind(command: &Command, flag: &str) -> Option<Kind> {
+    let arg = command.get_arguments().find(|arg| arg.get_long() == Some(flag))?;
+    let optional = arg.get_num_args().is_some_and(|range| range.min_values() == 0);
+    Some(if optional { Kind::Boolean } else { Kind::Valued })
+}
+
+/// Why clap refused the settings.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+    #[error(transparent)]
+    Value(ValueFault),
+    /// The tokenizer lets nothing through that clap does not know: a mistake in the definitions above.
+    #[error("the flags cannot be read: {0}")]
+    Definition(clap::error::ErrorKind),
+}
+
+/// The settings as typed values, the last of each scalar.
+pub(super) fn matches(command: Command, settings: &[Setting<'_>]) -> Result<ArgMatches, Refused> {
+    let arguments = settings.iter().map(|setting| {
+        let mut argument = OsString::from("--");
+        argument.push(setting.name);
+        argument.push("=");
+        argument.push(setting.value);
+        argument
+    });
+    command.try_get_matches_from(arguments).map_err(|error| {
+        let fault = error.source().and_then(|source| source.downcast_ref::<ValueFault>());
+        fault.cloned().map_or(Refused::Definition(error.kind()), Refused::Value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn flags_are_known_with_the_way_they_take_their_value() {
+        let command = command();
+        assert_eq!(kind(&command, "entrypoint"), Some(Kind::Valued));
+        assert_eq!(kind(&command, "wait_file_content"), Some(Kind::Boolean));
+        assert_eq!(kind(&command, "image_insecure_registry"), Some(Kind::Valued));
+        for (flag, expected) in NOT_BUILT {
+            assert_eq!(kind(&command, flag), Some(expected), "{flag}");
+        }
+        // Nothing is abbreviated, and clap's own flags are not there.
+        for flag in ["entry", "help", "h", "version", "V", ""] {
+            assert_eq!(kind(&command, flag), None, "{flag}");
+        }
+    }
+
+    #[test]
+    fn every_flag_that_works_has_help_with_an_example_of_itself() {
+        for arg in command().get_arguments().filter(|arg| arg.get_help_heading().is_some()) {
+            let help = arg.get_help().unwrap().to_string();
+            let example = help.split_once("\nExample: ").unwrap().1;
+            assert!(example.contains(&format!("-{}", arg.get_id())), "{}", arg.get_id());
+            assert!(help.split_whitespace().count() > 5, "{}", arg.get_id());
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The typed values of the flags, to a step: what they mean together.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ArgMatches;
+
+use super::flags::{POST_FILE, TERMINATION_PATH};
+use crate::spec::{CommandSource, LookupSpec, ReportSpec, StepSpec, WaitSpec};
+
+/// Flags that are right one by one, and wrong together or in this build.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum StepFault {
+    #[error(
+        "-entrypoint and -image exclude each other: -entrypoint names the program to run, -image asks a registry for it; \
+         give one of them"
+    )]
+    TwoCommands,
+    #[error(
+        "-image needs a build with the feature \"lookup\", and this one is without: give the program with -entrypoint, \
+         or use a build that can ask registries"
+    )]
+    NoLookup,
+}
+
+/// What this build can do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Built {
+    /// Whether registries can be asked.
+    pub(super) lookup: bool,
+}
+
+/// The step that the flags describe. Without a program and without an image its command is the platform table's.
+pub(super) fn step(
+    mut flags: ArgMatches,
+    built: Built,
+    ignored: &[OsString],
+    args: &[OsString],
+) -> Result<StepSpec, StepFault> {
+    Ok(StepSpec {
+        wait: WaitSpec {
+            files: flags.remove_one("wait_file").unwrap_or_default(),
+            content: flags.remove_one("wait_file_content").unwrap_or_default(),
+        },
+        report: ReportSpec {
+            post_file: flags.remove_one(POST_FILE).and_then(not_empty),
+            termination_path: flags.remove_one(TERMINATION_PATH).unwrap_or_default(),
+            metadata_dir: flags.remove_one("step_metadata_dir").unwrap_or_default(),
+        },
+        results: flags.remove_one("results").unwrap_or_default(),
+        timeout: flags.remove_one("timeout").unwrap_or_default(),
+        on_error: flags.remove_one("on_error").unwrap_or_default(),
+        command: command(&mut flags, built)?,
+        args: args.to_vec(),
+        ignored: ignored.to_vec(),
+    })
+}
+
+fn command(flags: &mut ArgMatches, built: Built) -> Result<CommandSource, StepFault> {
+    let program = flags.remove_one::<OsString>("entrypoint").filter(|program| !program.is_empty());
+    let image = flags.remove_one::<Option<String>>("image").flatten();
+    match (program, image) {
+        (Some(_), Some(_)) => Err(StepFault::TwoCommands),
+        (Some(program), None) => Ok(CommandSource::Given(program)),
+        (None, Some(_)) if !built.lookup => Err(StepFault::NoLookup),
+        (None, Some(image)) => Ok(CommandSource::Image(lookup(flags, image))),
+        (None, None) => Ok(CommandSource::PlatformTable),
+    }
+}
+
+fn lookup(flags: &mut ArgMatches, image: String) -> LookupSpec {
+    LookupSpec {
+        image,
+        namespace: flags.remove_one::<Option<String>>("taskrun_namespace").flatten(),
+        service_account: flags.remove_one::<Option<String>>("taskrun_service_account").flatten(),
+        certificates: flags
+            .remove_many::<Option<(String, PathBuf)>>("image_registry_certificate")
+            .map(|all| all.flatten().collect())
+            .unwrap_or_default(),
+        insecure: flags
+            .remove_many::<Vec<String>>("image_insecure_registry")
+            .map(|all| all.flatten().collect())
+            .unwrap_or_default(),
+        timeout: flags.remove_one::<Duration>("image_lookup_timeout").unwrap_or(LookupSpec::TIMEOUT),
+        service_account_dir: flags
+            .remove_one("service_account_dir")
+            .and_then(not_empty)
+            .unwrap_or_else(|| LookupSpec::SERVICE_ACCOUNT_DIR.into()),
+    }
+}
+
+/// The path, unless it is empty: then the flag was not given.
+pub(super) fn not_empty(path: PathBuf) -> Option<PathBuf> {
+    Some(path).filter(|path| !path.as_os_str().is_empty())
+}

@@ -1,0 +1,119 @@
+//! Subcommands, by the first positional argument and the number of those behind it.
+
+use std::ffi::OsString;
+use std::fmt;
+
+use crate::spec::SetupCommand;
+
+/// How a subcommand is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Form {
+    /// Its word.
+    pub(super) name: &'static str,
+    /// Its arguments, for people.
+    pub(super) arguments: &'static str,
+    /// How many there must be.
+    count: Count,
+    /// What it does, for people.
+    pub(super) about: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Count {
+    Any,
+    Exactly(usize),
+    AtLeast(usize),
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any number of arguments"),
+            Self::Exactly(0) => f.write_str("no arguments"),
+            Self::Exactly(1) => f.write_str("1 argument"),
+            Self::Exactly(n) => write!(f, "{n} arguments"),
+            Self::AtLeast(n) => write!(f, "at least {n} arguments"),
+        }
+    }
+}
+
+const CP: Form = Form {
+    name: "cp",
+    arguments: "SRC DST",
+    count: Count::Exactly(2),
+    about: "copy a program, executable by everybody; a running DST is replaced",
+};
+const INIT: Form = Form {
+    name: "init",
+    arguments: "SRC DST [STEP...]",
+    count: Count::AtLeast(2),
+    about: "cp, then step-init: what the first init container runs",
+};
+const STEP_INIT: Form = Form {
+    name: "step-init",
+    arguments: "[STEP...]",
+    count: Count::Any,
+    about: "link /tekton/steps/STEP and /tekton/steps/INDEX to the steps' metadata",
+};
+const DECODE_SCRIPT: Form = Form {
+    name: "decode-script",
+    arguments: "FILE",
+    count: Count::Exactly(1),
+    about: "decode a script file from base64, in place",
+};
+/// `version`, which is a subcommand only as the very first argument.
+const VERSION: Form =
+    Form { name: "version", arguments: "", count: Count::Exactly(0), about: "print the version and what is built in" };
+
+/// All subcommands, in the order in which help shows them.
+pub(super) const FORMS: [Form; 5] = [INIT, CP, STEP_INIT, DECODE_SCRIPT, VERSION];
+
+/// Subcommands to come. They are refused by name, so that nobody's `resolve` is taken for a step.
+const TO_COME: [&str; 3] = ["resolve", "doctor", "run-image"];
+
+/// A subcommand that cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SubcommandFault {
+    #[error("{} takes {}, got {got}: entrypoint {form}", form.name, form.count)]
+    Count { form: Form, got: usize },
+    #[error("{0} is not built yet: this version has the subcommands init, cp, step-init, decode-script and version")]
+    NotBuilt(&'static str),
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let space = if self.arguments.is_empty() { "" } else { " " };
+        write!(f, "{}{space}{}", self.name, self.arguments)
+    }
+}
+
+/// Whether the first of all arguments asks for `version`: then nothing may stand behind it.
+pub(super) fn for_people(args: &[OsString]) -> Option<Result<(), SubcommandFault>> {
+    let [name, rest @ ..] = args else { return None };
+    if let Some(name) = TO_COME.into_iter().find(|to_come| name == to_come) {
+        return Some(Err(SubcommandFault::NotBuilt(name)));
+    }
+    (name == VERSION.name).then_some(match rest.len() {
+        0 => Ok(()),
+        got => Err(SubcommandFault::Count { form: VERSION, got }),
+    })
+}
+
+/// What the positional arguments ask an init container to do. `None` when they name no subcommand; an error when they
+/// name one with another number of arguments.
+pub(super) fn setup(positionals: &[OsString]) -> Option<Result<SetupCommand, SubcommandFault>> {
+    let [name, rest @ ..] = positionals else { return None };
+    let form = [CP, INIT, STEP_INIT, DECODE_SCRIPT].into_iter().find(|form| name == form.name)?;
+    let command = match (form.name, rest) {
+        ("cp", [source, destination]) => {
+            Some(SetupCommand::Copy { source: source.into(), destination: destination.into() })
+        }
+        ("init", [source, destination, steps @ ..]) => {
+            Some(SetupCommand::Init { source: source.into(), destination: destination.into(), steps: steps.to_vec() })
+        }
+        ("step-init", steps) => Some(SetupCommand::StepInit { steps: steps.to_vec() }),
+        ("decode-script", [file]) => Some(SetupCommand::DecodeScript { file: file.into() }),
+        _ => None,
+    };
+    Some(command.ok_or(SubcommandFault::Count { form, got: rest.len() }))
+}

@@ -1,0 +1,461 @@
+//! The command line as a whole: each rule of Go's grammar and each flag, read from argv to the invocation.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::*;
+use crate::spec::{LookupSpec, OnError, ReportSpec, Timeout, WaitSpec};
+
+fn argv(args: &[&str]) -> Vec<OsString> {
+    std::iter::once("entrypoint").chain(args.iter().copied()).map(OsString::from).collect()
+}
+
+fn read(args: &[&str]) -> Result<Invocation, UsageError> {
+    parse_with(&argv(args), Built { lookup: true })
+}
+
+fn step(args: &[&str]) -> StepSpec {
+    match read(args) {
+        Ok(Invocation::Step(step)) => *step,
+        other => panic!("{args:?}: {other:?}"),
+    }
+}
+
+fn lookup(args: &[&str]) -> LookupSpec {
+    match step(args).command {
+        CommandSource::Image(lookup) => lookup,
+        other @ (CommandSource::Given(_) | CommandSource::PlatformTable) => panic!("{args:?}: {other:?}"),
+    }
+}
+
+fn message(args: &[&str]) -> String {
+    match read(args) {
+        Err(error) => error.to_string(),
+        Ok(other) => panic!("{args:?}: {other:?}"),
+    }
+}
+
+fn os(args: &[&str]) -> Vec<OsString> {
+    args.iter().map(OsString::from).collect()
+}
+
+#[test]
+fn no_flag_at_all_is_a_step_with_the_defaults() {
+    let defaults = StepSpec {
+        wait: WaitSpec::default(),
+        report: ReportSpec {
+            post_file: None,
+            termination_path: "/tekton/termination".into(),
+            metadata_dir: PathBuf::new(),
+        },
+        results: Vec::new(),
+        timeout: Timeout::Unlimited,
+        on_error: OnError::StopAndFail,
+        command: CommandSource::PlatformTable,
+        args: Vec::new(),
+        ignored: Vec::new(),
+    };
+    assert_eq!(step(&[]), defaults);
+    assert_eq!(step(&["--"]), defaults);
+    assert_eq!(parse(&[]), Ok(Invocation::Step(Box::new(defaults))));
+}
+
+#[test]
+fn what_tektons_controller_writes_becomes_the_step_it_means() {
+    let read = step(&[
+        "-wait_file",
+        "/tekton/run/0/out",
+        "-post_file",
+        "/tekton/run/1/out",
+        "-termination_path",
+        "/tekton/termination",
+        "-step_metadata_dir",
+        "/tekton/run/1/status",
+        "-on_error",
+        "continue",
+        "-timeout",
+        "1h0m0s",
+        "-results",
+        "digest,url",
+        "-entrypoint",
+        "/bin/sh",
+        "--",
+        "-c",
+        "echo -- hi",
+        "--",
+        "-post_file",
+    ]);
+    let expected = StepSpec {
+        wait: WaitSpec { files: vec!["/tekton/run/0/out".into()], content: false },
+        report: ReportSpec {
+            post_file: Some("/tekton/run/1/out".into()),
+            termination_path: "/tekton/termination".into(),
+            metadata_dir: "/tekton/run/1/status".into(),
+        },
+        results: vec!["digest".to_owned(), "url".to_owned()],
+        timeout: Timeout::After(Duration::from_secs(3600)),
+        on_error: OnError::Continue,
+        command: CommandSource::Given("/bin/sh".into()),
+        args: os(&["-c", "echo -- hi", "--", "-post_file"]),
+        ignored: Vec::new(),
+    };
+    assert_eq!(read, expected);
+    let first = step(&["-wait_file", "/tekton/downward/ready", "-wait_file_content", "-post_file", "/o", "--"]);
+    assert_eq!(first.wait, WaitSpec { files: vec!["/tekton/downward/ready".into()], content: true });
+    assert_eq!(first.report.post_file.as_deref(), Some(Path::new("/o")));
+}
+
+#[test]
+fn every_spelling_sets_the_same_flag() {
+    for args in [&["-timeout", "5s"][..], &["--timeout", "5s"], &["-timeout=5s"], &["--timeout=5s"]] {
+        assert_eq!(step(args).timeout, Timeout::After(Duration::from_secs(5)), "{args:?}");
+    }
+}
+
+#[test]
+fn of_a_scalar_that_is_given_twice_the_last_counts() {
+    assert_eq!(step(&["-timeout=5s", "-timeout=-1s"]).timeout, Timeout::Negative);
+    assert_eq!(step(&["-entrypoint=a", "--entrypoint", "b"]).command, CommandSource::Given("b".into()));
+    assert_eq!(step(&["-entrypoint=a", "-entrypoint="]).command, CommandSource::PlatformTable);
+    assert_eq!(step(&["-wait_file=/a,/b", "-wait_file=/c"]).wait.files, [PathBuf::from("/c")]);
+    assert_eq!(step(&["-on_error=continue", "-on_error=x"]).on_error, OnError::StopAndFail);
+    assert!(!step(&["-wait_file_content", "-wait_file_content=false"]).wait.content);
+    // Every value must be right, also one that does not count.
+    assert_eq!(message(&["-timeout=x", "-timeout=5s"]), r#"invalid value "x" for flag -timeout: parse error"#);
+}
+
+#[test]
+fn a_boolean_takes_no_argument_and_its_would_be_value_ends_the_flags() {
+    for (args, content) in [
+        (&["-wait_file_content"][..], true),
+        (&["--wait_file_content=true"], true),
+        (&["-wait_file_content=1"], true),
+        (&["-wait_file_content=F"], false),
+        (&["-wait_file_content=False"], false),
+    ] {
+        assert_eq!(step(args).wait.content, content, "{args:?}");
+    }
+    let read = step(&["-wait_file_content", "false", "-entrypoint", "x", "--", "y"]);
+    assert!(read.wait.content);
+    assert_eq!(read.command, CommandSource::PlatformTable);
+    assert_eq!(read.ignored, os(&["false", "-entrypoint", "x"]));
+    assert_eq!(read.args, os(&["y"]));
+}
+
+#[test]
+fn empty_values_mean_that_a_flag_was_not_given() {
+    let read = step(&[
+        "-entrypoint=",
+        "-image=",
+        "-wait_file=",
+        "-post_file=",
+        "-results",
+        "",
+        "-on_error=",
+        "-taskrun_namespace=",
+        "-taskrun_service_account=",
+        "-service_account_dir=",
+        "-image_registry_certificate=",
+        "-image_insecure_registry=",
+    ]);
+    assert_eq!(read, step(&[]));
+    let read = lookup(&[
+        "-image=busybox",
+        "-taskrun_namespace=",
+        "-taskrun_service_account=",
+        "-service_account_dir=",
+        "-image_registry_certificate=",
+        "-image_insecure_registry=",
+    ]);
+    assert_eq!(read, lookup(&["-image", "busybox"]));
+    // Tekton writes to the path as it is given, and fails.
+    assert_eq!(step(&["-termination_path="]).report.termination_path, PathBuf::new());
+}
+
+#[test]
+fn positionals_are_kept_apart_and_end_the_flags() {
+    let read = step(&["-entrypoint", "echo", "hi", "-timeout", "x", "--", "there"]);
+    assert_eq!(read.command, CommandSource::Given("echo".into()));
+    assert_eq!((read.ignored, read.args), (os(&["hi", "-timeout", "x"]), os(&["there"])));
+    assert_eq!(step(&["-", "x"]).ignored, os(&["-", "x"]));
+}
+
+#[test]
+fn values_that_are_no_utf8_survive() {
+    let raw = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    let argv = [
+        raw(b"entrypoint"),
+        raw(b"-entrypoint"),
+        raw(b"/bin/\xff"),
+        raw(b"-wait_file=/\xfe"),
+        raw(b"--on_error=\xff"),
+        raw(b"ig\xffnored"),
+        raw(b"--"),
+        raw(b"\xfd"),
+    ];
+    let Ok(Invocation::Step(step)) = parse(&argv) else { panic!("{:?}", parse(&argv)) };
+    assert_eq!(step.command, CommandSource::Given(raw(b"/bin/\xff")));
+    assert_eq!(step.wait.files, [PathBuf::from(OsStr::from_bytes(b"/\xfe"))]);
+    assert_eq!((step.ignored, step.args), (vec![raw(b"ig\xffnored")], vec![raw(b"\xfd")]));
+    let argv = [raw(b"entrypoint"), raw(b"-results=\xff")];
+    assert_eq!(parse(&argv).unwrap_err().to_string(), r#"invalid value "\xff" for flag -results: it is not UTF-8"#);
+}
+
+#[test]
+fn mistakes_are_told_in_gos_words() {
+    for (args, expected) in [
+        (&["-nope"][..], "flag provided but not defined: -nope"),
+        (&["--nope=1"], "flag provided but not defined: -nope"),
+        (&["-entrypoint"], "flag needs an argument: -entrypoint"),
+        (&["-entrypoint", "--", "echo"], "flag needs an argument: -entrypoint"),
+        (&["--post_file"], "flag needs an argument: -post_file"),
+        (&["---x"], "bad flag syntax: ---x"),
+        (&["-=x"], "bad flag syntax: -=x"),
+        (&["-wait_file_content=maybe"], r#"invalid boolean value "maybe" for -wait_file_content: parse error"#),
+        (&["-wait_file_content="], r#"invalid boolean value "" for -wait_file_content: parse error"#),
+        (&["-timeout", "10"], r#"invalid value "10" for flag -timeout: parse error"#),
+        (&["-timeout", "1d"], r#"invalid value "1d" for flag -timeout: parse error"#),
+        (&["-timeout", "--entrypoint"], r#"invalid value "--entrypoint" for flag -timeout: parse error"#),
+        // The first mistake counts.
+        (&["-timeout=x", "-nope"], r#"invalid value "x" for flag -timeout: parse error"#),
+        (&["-nope", "-timeout=x"], "flag provided but not defined: -nope"),
+        (&["-timeout=x", "-help"], r#"invalid value "x" for flag -timeout: parse error"#),
+        (&["-timeout=x", "cp", "a", "b"], r#"invalid value "x" for flag -timeout: parse error"#),
+    ] {
+        assert_eq!(message(args), expected, "{args:?}");
+    }
+}
+
+#[test]
+fn a_mistake_in_our_own_flags_says_what_to_write() {
+    for (args, expected) in [
+        (
+            "-image_lookup_timeout=0s",
+            r#"invalid value "0s" for flag -image_lookup_timeout: it must be longer than zero"#,
+        ),
+        (
+            "-image_lookup_timeout=30",
+            r#"invalid value "30" for flag -image_lookup_timeout: it is not a duration; write a number with a unit, such as 30s or 1m30s"#,
+        ),
+        (
+            "-image_registry_certificate=/ca.pem",
+            r#"invalid value "/ca.pem" for flag -image_registry_certificate: write the registry, an equals sign and the path of a PEM file, as in registry.example.com:5000=/ca.pem"#,
+        ),
+        (
+            "-image_insecure_registry=http://r",
+            r#"invalid value "http://r" for flag -image_insecure_registry: a registry is written as host or host:port, without a scheme and without a path"#,
+        ),
+        (
+            "-taskrun_namespace=../x",
+            r#"invalid value "../x" for flag -taskrun_namespace: it is not a name that Kubernetes allows there"#,
+        ),
+        (
+            "-taskrun_service_account=A",
+            r#"invalid value "A" for flag -taskrun_service_account: it is not a name that Kubernetes allows there"#,
+        ),
+    ] {
+        // They are checked also when no image is to be looked up.
+        assert_eq!(message(&[args]), expected);
+    }
+}
+
+#[test]
+fn an_image_is_looked_up_as_the_flags_say() {
+    let defaults = LookupSpec {
+        image: "busybox".to_owned(),
+        namespace: None,
+        service_account: None,
+        certificates: Vec::new(),
+        insecure: Vec::new(),
+        timeout: Duration::from_secs(30),
+        service_account_dir: "/var/run/secrets/kubernetes.io/serviceaccount".into(),
+    };
+    assert_eq!(lookup(&["-image", "busybox"]), defaults);
+    assert_eq!(LookupSpec::TIMEOUT, defaults.timeout);
+    let read = lookup(&[
+        "-image=r:5000/a@sha256:0",
+        "-taskrun_namespace=team",
+        "-taskrun_service_account=builder",
+        "-image_registry_certificate=r:5000=/a.pem",
+        "-image_registry_certificate",
+        "s=/b.pem",
+        "-image_insecure_registry=a,b:1",
+        "-image_insecure_registry=c",
+        "-image_lookup_timeout=1m",
+        "-service_account_dir=/sa",
+        "--",
+        "x",
+    ]);
+    let expected = LookupSpec {
+        image: "r:5000/a@sha256:0".to_owned(),
+        namespace: Some("team".to_owned()),
+        service_account: Some("builder".to_owned()),
+        certificates: vec![("r:5000".to_owned(), "/a.pem".into()), ("s".to_owned(), "/b.pem".into())],
+        insecure: ["a", "b:1", "c"].map(str::to_owned).to_vec(),
+        timeout: Duration::from_secs(60),
+        service_account_dir: "/sa".into(),
+    };
+    assert_eq!(read, expected);
+}
+
+#[test]
+fn flags_of_the_lookup_are_accepted_without_an_image() {
+    let read = step(&["-entrypoint=x", "-taskrun_namespace=team", "-image_lookup_timeout=1m", "-image="]);
+    assert_eq!(read.command, CommandSource::Given("x".into()));
+}
+
+#[test]
+fn an_image_together_with_a_program_is_a_usage_error() {
+    let expected = "-entrypoint and -image exclude each other: -entrypoint names the program to run, -image asks a \
+                    registry for it; give one of them";
+    assert_eq!(message(&["-image=busybox", "-entrypoint=x", "--", "a"]), expected);
+}
+
+#[test]
+fn without_the_lookup_an_image_is_refused_and_everything_else_works() {
+    let built = Built { lookup: false };
+    let error = parse_with(&argv(&["-image=busybox", "-post_file=/o"]), built).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "-image needs a build with the feature \"lookup\", and this one is without: give the program with -entrypoint, \
+         or use a build that can ask registries"
+    );
+    assert_eq!(error.post_file, Some("/o".into()));
+    assert!(parse_with(&argv(&["-image=", "-entrypoint=x", "-taskrun_namespace=team"]), built).is_ok());
+    assert_eq!(parse(&argv(&["-image=busybox"])).is_ok(), cfg!(feature = "lookup"));
+}
+
+#[test]
+fn tektons_flags_that_are_not_built_are_refused_and_still_take_their_argument() {
+    for flag in [
+        "step_results",
+        "result_from",
+        "when_expressions",
+        "stdout_path",
+        "stderr_path",
+        "basic-git",
+        "ssh-git",
+        "basic-docker",
+        "docker-config",
+        "docker-cfg",
+        "spire_socket_path",
+    ] {
+        let expected = format!(
+            "-{flag} is a flag of Tekton's entrypoint that this version cannot honour yet: nothing was run; leave it out"
+        );
+        let dashed = format!("-{flag}");
+        assert_eq!(message(&[&dashed, "-nope"]), expected);
+        assert_eq!(message(&[&format!("-{dashed}=")]), expected);
+        assert_eq!(message(&[&dashed]), format!("flag needs an argument: {dashed}"));
+        // The post file behind its argument is found, and what looks like one in its argument is not.
+        let error = read(&[&dashed, "-post_file", "-post_file", "/o"]).unwrap_err();
+        assert_eq!((error.to_string(), error.post_file), (expected, Some("/o".into())));
+    }
+    for flag in ["breakpoint_on_failure", "debug_before_step", "compress_termination_message", "enable_spire"] {
+        let dashed = format!("-{flag}");
+        for args in [&[dashed.as_str(), "-nope"][..], &[&format!("{dashed}=false")], &[&dashed, "x", "-nope"]] {
+            assert!(message(args).starts_with(&format!("{dashed} is a flag of Tekton's entrypoint")), "{args:?}");
+        }
+    }
+}
+
+#[test]
+fn a_usage_error_knows_where_to_report_itself() {
+    let read = |args: &[&str]| read(args).map_err(|e| (e.post_file, e.termination_path)).unwrap_err();
+    let found = |post: &str, termination: &str| (Some(PathBuf::from(post)), PathBuf::from(termination));
+    let default = "/tekton/termination";
+    for (args, expected) in [
+        (&["-nope"][..], (None, default.into())),
+        (&["-post_file", "/o", "-nope"], found("/o", default)),
+        (&["-nope", "-post_file", "/o", "-termination_path=/t"], found("/o", "/t")),
+        (&["-nope", "x", "--post_file=/o", "--termination_path", "/t"], found("/o", "/t")),
+        (&["-post_file=/a", "---", "-post_file=/b", "-termination_path=/t", "-termination_path=/u"], found("/b", "/u")),
+        (&["-timeout=x", "-post_file=/o", "--", "-post_file=/steps"], found("/o", default)),
+        (&["-timeout", "-post_file", "/o", "-post_file=/p"], found("/p", default)),
+        (&["-nope", "-post_file="], (None, default.into())),
+        (&["-post_file=/o", "-termination_path"], found("/o", default)),
+        (&["-entrypoint=a", "-image=b", "-post_file=/o"], found("/o", default)),
+        (&["-post_file=/o", "cp", "a"], found("/o", default)),
+    ] {
+        assert_eq!(read(args), expected, "{args:?}");
+    }
+}
+
+#[test]
+fn a_usage_error_is_one_sentence_and_a_hint() {
+    let error = read(&["-nope"]).unwrap_err();
+    assert_eq!(error.to_string(), "flag provided but not defined: -nope");
+    assert_eq!(error.usage_hint(), "Run 'entrypoint -help' for the flags and subcommands.");
+}
+
+#[test]
+fn help_is_asked_for_in_gos_spellings() {
+    for args in [&["-h"][..], &["-help"], &["--help"], &["--help=x"], &["-post_file", "p", "-help", "-nope"]] {
+        let Ok(Invocation::Help(text)) = read(args) else { panic!("{args:?}") };
+        assert!(text.starts_with("entrypoint runs one step"), "{text}");
+    }
+    // Behind the first element that is no flag, and behind the cut, it is just an argument.
+    assert_eq!(step(&["x", "-help"]).ignored, os(&["x", "-help"]));
+    assert_eq!(step(&["-entrypoint=x", "--", "-help"]).args, os(&["-help"]));
+}
+
+#[test]
+fn subcommands_are_known_by_name_and_number_of_arguments() {
+    let copy = || SetupCommand::Copy { source: "a".into(), destination: "b".into() };
+    let init = |steps: &[&str]| SetupCommand::Init { source: "a".into(), destination: "b".into(), steps: os(steps) };
+    for (args, expected) in [
+        (&["cp", "a", "b"][..], copy()),
+        (&["-timeout=5s", "cp", "a", "b"], copy()),
+        (&["--", "cp", "a", "b"], copy()),
+        (&["cp", "a", "b", "--", "c"], copy()),
+        (&["init", "a", "b"], init(&[])),
+        (&["init", "a", "b", "s", "-t"], init(&["s", "-t"])),
+        (&["step-init"], SetupCommand::StepInit { steps: Vec::new() }),
+        (&["step-init", "s", "t"], SetupCommand::StepInit { steps: os(&["s", "t"]) }),
+        (&["decode-script", "f"], SetupCommand::DecodeScript { file: "f".into() }),
+    ] {
+        assert_eq!(read(args), Ok(Invocation::Setup(expected)), "{args:?}");
+    }
+    assert_eq!(copy().name(), "cp");
+    assert_eq!(init(&[]).name(), "init");
+}
+
+#[test]
+fn a_subcommand_with_another_number_of_arguments_is_a_step_or_a_clear_error() {
+    for (args, expected) in [
+        (&["cp", "a"][..], "cp takes 2 arguments, got 1: entrypoint cp SRC DST"),
+        (&["cp", "a", "b", "c"], "cp takes 2 arguments, got 3: entrypoint cp SRC DST"),
+        (&["--", "cp", "--", "b", "c"], "cp takes 2 arguments, got 3: entrypoint cp SRC DST"),
+        (&["init", "a"], "init takes at least 2 arguments, got 1: entrypoint init SRC DST [STEP...]"),
+        (&["decode-script"], "decode-script takes 1 argument, got 0: entrypoint decode-script FILE"),
+    ] {
+        assert_eq!(message(args), expected, "{args:?}");
+    }
+    let read = step(&["-entrypoint", "echo", "cp", "a"]);
+    assert_eq!((read.command, read.ignored), (CommandSource::Given("echo".into()), os(&["cp", "a"])));
+    assert_eq!(lookup(&["-image", "busybox", "cp", "a"]).image, "busybox");
+}
+
+#[test]
+fn version_is_a_subcommand_only_as_the_first_argument_and_alone() {
+    assert_eq!(read(&["version"]), Ok(Invocation::Version));
+    for args in [&["version", "-x"][..], &["version", "--"]] {
+        let expected = format!("version takes no arguments, got {}: entrypoint version", args.len() - 1);
+        assert_eq!(message(args), expected);
+    }
+    assert_eq!(step(&["--", "version"]).ignored, os(&["version"]));
+    assert_eq!(step(&["-timeout=5s", "version"]).ignored, os(&["version"]));
+}
+
+#[test]
+fn subcommands_to_come_are_refused_by_name() {
+    for name in ["resolve", "doctor", "run-image"] {
+        let expected = format!(
+            "{name} is not built yet: this version has the subcommands init, cp, step-init, decode-script and version"
+        );
+        assert_eq!(message(&[name, "busybox"]), expected);
+        assert_eq!(step(&["-timeout=5s", name]).ignored, os(&[name]));
+    }
+}

@@ -1,0 +1,307 @@
+//! The values of flags: text to typed value, and what is said of a text that is none.
+
+use std::ffi::{OsStr, OsString};
+use std::net::Ipv6Addr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::duration::{self, NotADuration};
+use super::quote::Quoted;
+use crate::spec::{OnError, Timeout};
+
+/// A flag whose value cannot be used; the first two in Go's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ValueFault {
+    #[error("invalid boolean value {value} for -{flag}")]
+    Boolean {
+        flag: &'static str,
+        value: Quoted,
+        #[source]
+        cause: ValueCause,
+    },
+    #[error("invalid value {value} for flag -{flag}")]
+    Value {
+        flag: &'static str,
+        value: Quoted,
+        #[source]
+        cause: ValueCause,
+    },
+    #[error(
+        "-{flag} is a flag of Tekton's entrypoint that this version cannot honour yet: nothing was run; leave it out"
+    )]
+    NotBuilt { flag: &'static str },
+}
+
+/// Why a text is not a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ValueCause {
+    // Go's flags say no more than this of a boolean and of a duration.
+    #[error("parse error")]
+    Parse,
+    #[error("it is not UTF-8")]
+    Encoding,
+    #[error("it is not a duration; write a number with a unit, such as 30s or 1m30s")]
+    Duration,
+    #[error("it must be longer than zero")]
+    NotPositive,
+    #[error("it is not a name that Kubernetes allows there")]
+    KubernetesName,
+    #[error("write the registry, an equals sign and the path of a PEM file, as in registry.example.com:5000=/ca.pem")]
+    Certificate,
+    #[error("a registry is written as host or host:port, without a scheme and without a path")]
+    Registry,
+}
+
+/// A Go boolean.
+pub(super) fn boolean(value: &OsStr) -> Result<bool, ValueCause> {
+    match value.as_bytes() {
+        b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True" => Ok(true),
+        b"0" | b"f" | b"F" | b"FALSE" | b"false" | b"False" => Ok(false),
+        _ => Err(ValueCause::Parse),
+    }
+}
+
+/// Any value, as it is.
+pub(super) fn verbatim(value: &OsStr) -> Result<OsString, ValueCause> {
+    Ok(value.to_owned())
+}
+
+/// A path; its existence is nobody's business here.
+pub(super) fn path(value: &OsStr) -> Result<PathBuf, ValueCause> {
+    Ok(value.into())
+}
+
+/// Text; the empty one means that the flag was not given.
+pub(super) fn text(value: &OsStr) -> Result<Option<String>, ValueCause> {
+    let text = value.to_str().ok_or(ValueCause::Encoding)?;
+    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+}
+
+/// Paths, separated by commas; empty ones are skipped.
+pub(super) fn paths(value: &OsStr) -> Result<Vec<PathBuf>, ValueCause> {
+    let elements = value.as_bytes().split(|&byte| byte == b',').filter(|element| !element.is_empty());
+    Ok(elements.map(|element| OsStr::from_bytes(element).into()).collect())
+}
+
+/// Result names, separated by commas. When the first one is empty there are none; other empty ones are skipped.
+pub(super) fn results(value: &OsStr) -> Result<Vec<String>, ValueCause> {
+    let text = value.to_str().ok_or(ValueCause::Encoding)?;
+    if text.is_empty() || text.starts_with(',') {
+        return Ok(Vec::new());
+    }
+    Ok(elements(text).map(str::to_owned).collect())
+}
+
+/// The time limit of a step.
+pub(super) fn timeout(value: &OsStr) -> Result<Timeout, ValueCause> {
+    match value.to_str().ok_or(NotADuration).and_then(duration::parse) {
+        Ok(0) => Ok(Timeout::Unlimited),
+        Ok(nanoseconds) => {
+            Ok(u64::try_from(nanoseconds).map_or(Timeout::Negative, |n| Timeout::After(Duration::from_nanos(n))))
+        }
+        Err(NotADuration) => Err(ValueCause::Parse),
+    }
+}
+
+/// A duration that bounds something, so it is longer than zero.
+pub(super) fn bound(value: &OsStr) -> Result<Duration, ValueCause> {
+    let nanoseconds = value.to_str().ok_or(NotADuration).and_then(duration::parse);
+    match u64::try_from(nanoseconds.map_err(|NotADuration| ValueCause::Duration)?) {
+        Ok(nanoseconds @ 1..) => Ok(Duration::from_nanos(nanoseconds)),
+        Ok(0) | Err(_) => Err(ValueCause::NotPositive),
+    }
+}
+
+/// What a failure means: only the exact word has an effect.
+pub(super) fn on_error(value: &OsStr) -> Result<OnError, ValueCause> {
+    Ok(if value == "continue" { OnError::Continue } else { OnError::StopAndFail })
+}
+
+/// A namespace: an RFC 1123 label.
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names>
+pub(super) fn namespace(value: &OsStr) -> Result<Option<String>, ValueCause> {
+    kubernetes_name(value, is_label)
+}
+
+/// The name of a service account: an RFC 1123 subdomain, at most 253 bytes.
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>
+pub(super) fn service_account(value: &OsStr) -> Result<Option<String>, ValueCause> {
+    kubernetes_name(value, |name| name.len() <= 253 && name.split('.').all(is_label))
+}
+
+/// A name that goes into an address of the API server, so it must be one. Empty means that it was not given.
+fn kubernetes_name(value: &OsStr, valid: impl Fn(&str) -> bool) -> Result<Option<String>, ValueCause> {
+    let name = text(value)?;
+    if name.as_deref().is_none_or(valid) { Ok(name) } else { Err(ValueCause::KubernetesName) }
+}
+
+fn is_label(label: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=63).contains(&label.len()) && label.chars().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+}
+
+/// `registry=path`; the empty text adds nothing.
+pub(super) fn certificate(value: &OsStr) -> Result<Option<(String, PathBuf)>, ValueCause> {
+    let bytes = value.as_bytes();
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let mut halves = bytes.splitn(2, |&byte| byte == b'=').map(OsStr::from_bytes);
+    match (halves.next().and_then(OsStr::to_str), halves.next()) {
+        (Some(host), Some(path)) if !path.is_empty() && is_registry(host) => Ok(Some((host.to_owned(), path.into()))),
+        _ => Err(ValueCause::Certificate),
+    }
+}
+
+/// Registries, separated by commas; empty ones are skipped.
+pub(super) fn registries(value: &OsStr) -> Result<Vec<String>, ValueCause> {
+    let text = value.to_str().ok_or(ValueCause::Encoding)?;
+    let hosts: Vec<_> = elements(text).map(str::to_owned).collect();
+    if hosts.iter().all(|host| is_registry(host)) { Ok(hosts) } else { Err(ValueCause::Registry) }
+}
+
+/// Whether a text is `host` or `host:port`. An IPv6 address stands in brackets.
+fn is_registry(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        Some(_) | None => (text, None),
+    };
+    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')),
+    };
+    let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|p| p > 0);
+    host && port.is_none_or(is_port)
+}
+
+/// The elements between commas that are not empty.
+fn elements(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').filter(|element| !element.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn os(text: &str) -> &OsStr {
+        OsStr::new(text)
+    }
+
+    #[test]
+    fn go_booleans() {
+        for text in ["1", "t", "T", "TRUE", "true", "True"] {
+            assert_eq!(boolean(os(text)), Ok(true), "{text}");
+        }
+        for text in ["0", "f", "F", "FALSE", "false", "False"] {
+            assert_eq!(boolean(os(text)), Ok(false), "{text}");
+        }
+        for text in ["", "yes", "tRUE", " true", "2", "maybe"] {
+            assert_eq!(boolean(os(text)), Err(ValueCause::Parse), "{text}");
+        }
+    }
+
+    #[test]
+    fn result_names_by_tektons_rule_for_the_first_one() {
+        for (text, names) in [
+            ("", &[][..]),
+            (",foo", &[]),
+            (",", &[]),
+            ("foo", &["foo"]),
+            ("foo,bar", &["foo", "bar"]),
+            ("foo,,bar,", &["foo", "bar"]),
+            (" foo", &[" foo"]),
+        ] {
+            assert_eq!(results(os(text)).unwrap(), names, "{text:?}");
+        }
+        assert_eq!(results(OsStr::from_bytes(b"\xff")), Err(ValueCause::Encoding));
+    }
+
+    #[test]
+    fn paths_between_commas() {
+        for (text, expected) in [("", &[][..]), (",", &[]), ("/a", &["/a"]), (",/a,,b c,", &["/a", "b c"])] {
+            assert_eq!(paths(os(text)).unwrap(), expected.iter().map(PathBuf::from).collect::<Vec<_>>(), "{text:?}");
+        }
+        let raw = OsStr::from_bytes(b"/\xff,/b");
+        assert_eq!(paths(raw).unwrap(), [PathBuf::from(OsStr::from_bytes(b"/\xff")), "/b".into()]);
+    }
+
+    #[test]
+    fn time_limits() {
+        for (text, expected) in [
+            ("0", Ok(Timeout::Unlimited)),
+            ("0s", Ok(Timeout::Unlimited)),
+            ("1h0m0s", Ok(Timeout::After(Duration::from_secs(3600)))),
+            ("300ms", Ok(Timeout::After(Duration::from_millis(300)))),
+            ("-1s", Ok(Timeout::Negative)),
+            ("10", Err(ValueCause::Parse)),
+            ("", Err(ValueCause::Parse)),
+        ] {
+            assert_eq!(timeout(os(text)), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("1m30s", Ok(Duration::from_secs(90))),
+            ("0", Err(ValueCause::NotPositive)),
+            ("-1s", Err(ValueCause::NotPositive)),
+            ("30", Err(ValueCause::Duration)),
+        ] {
+            assert_eq!(bound(os(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_that_go_into_an_api_address_are_names() {
+        let long = "a".repeat(64);
+        for (text, as_namespace, as_account) in [
+            ("default", true, true),
+            ("team-1", true, true),
+            ("a.b", false, true),
+            ("Team", false, false),
+            ("-a", false, false),
+            ("a-", false, false),
+            ("a..b", false, false),
+            ("../secrets", false, false),
+            ("a/b", false, false),
+            ("a b", false, false),
+            (long.as_str(), false, false),
+        ] {
+            assert_eq!(namespace(os(text)).is_ok(), as_namespace, "{text}");
+            assert_eq!(service_account(os(text)).is_ok(), as_account, "{text}");
+        }
+        assert_eq!((namespace(os("")), service_account(os(""))), (Ok(None), Ok(None)));
+    }
+
+    #[test]
+    fn registries_are_hosts() {
+        for text in ["r", "r.example.com", "r:5000", "127.0.0.1:5000", "[::1]", "[::1]:5000", "my_reg.local:1", "R.io"]
+        {
+            assert!(is_registry(text), "{text}");
+        }
+        for text in [
+            "", ":5000", "r:", "r:0", "r:65536", "r:+1", "r:x", "http://r", "r/path", "r b", "::1", "[x]", "[]:1",
+            "r=x",
+        ] {
+            assert!(!is_registry(text), "{text}");
+        }
+        assert_eq!(registries(os("a,,b:1,")).unwrap(), ["a", "b:1"]);
+        assert_eq!(registries(os("")).unwrap(), [""; 0]);
+        assert_eq!(registries(os("a,http://b")), Err(ValueCause::Registry));
+    }
+
+    #[test]
+    fn certificates_are_a_registry_and_a_path() {
+        let pair = |host: &str, path: &str| Ok(Some((host.to_owned(), PathBuf::from(path))));
+        for (text, expected) in [
+            ("", Ok(None)),
+            ("r:5000=/ca.pem", pair("r:5000", "/ca.pem")),
+            ("r=/a=b.pem", pair("r", "/a=b.pem")),
+            ("[::1]:5000=ca.pem", pair("[::1]:5000", "ca.pem")),
+            ("/ca.pem", Err(ValueCause::Certificate)),
+            ("r=", Err(ValueCause::Certificate)),
+            ("=/ca.pem", Err(ValueCause::Certificate)),
+            ("https://r=/ca.pem", Err(ValueCause::Certificate)),
+        ] {
+            assert_eq!(certificate(os(text)), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The calls: kube's client over our own HTTP stack, and what a failed call means for the person who reads of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ::http::{Request, Response};
+use ::kube::client::Body;
+use k8s_openapi::api::core::v1::{Secret as ApiSecret, ServiceAccount as ApiServiceAccount};
+use reqwest::header::{AUTHORIZATION, HeaderValue, InvalidHeaderValue};
+use thiserror::Error;
+use tokio::time::timeout;
+use tower::service_fn;
+
+use super::identity::Name;
+use super::in_cluster::{InCluster, InClusterError, token};
+use crate::http::{HttpError, Network, Proxies, Trust, Unanswered, read_body};
+
+/// The largest answer that is read, in bytes: what Kubernetes allows a secret to be, and its base64 and frame.
+const ANSWER_LIMIT: usize = 2 * 1024 * 1024;
+
+/// How many characters of an API server's own words a message repeats.
+const WORDS: usize = 200;
+
+/// What carries one request to the API server.
+#[derive(Clone)]
+struct Transport {
+    client: reqwest::Client,
+    server: String,
+    token_file: PathBuf,
+}
+
+/// Why a request got no answer.
+#[derive(Debug, Error)]
+pub(crate) enum TransportError {
+    #[error(transparent)]
+    Token(InClusterError),
+    #[error("the token is no header")]
+    Header(#[source] InvalidHeaderValue),
+    #[error("the request's body failed")]
+    Body(#[source] ::kube::Error),
+    #[error("the API server {server} cannot be asked")]
+    Unanswered { server: String, source: Unanswered },
+    #[error("the API server {server} gave no usable answer")]
+    Answer { server: String, source: HttpError },
+}
+
+impl Transport {
+    async fn send(self, request: Request<Body>) -> Result<Response<Body>, TransportError> {
+        let (parts, body) = request.into_parts();
+        let token = token(&self.token_file).map_err(TransportError::Token)?;
+        let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(TransportError::Header)?;
+        bearer.set_sensitive(true);
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let body = body.collect_bytes().await.map_err(TransportError::Body)?;
+        let sent = self
+            .client
+            .request(parts.method, format!("{}{path}", self.server))
+            .headers(parts.headers)
+            .header(AUTHORIZATION, bearer)
+            .body(body)
+            .send()
+            .await;
+        let answer = sent.map_err(|error| TransportError::Unanswered {
+            server: self.server.clone(),
+            source: Unanswered::from(error),
+        })?;
+        let mut response = Response::new(());
+        *response.status_mut() = answer.status();
+        *response.headers_mut() = answer.headers().clone();
+        let body = read_body(answer, ANSWER_LIMIT, "its answer")
+            .await
+            .map_err(|source| TransportError::Answer { server: self.server, source })?;
+        Ok(response.map(|()| Body::from(body)))
+    }
+}
+
+/// The API server, with a limit on each call.
+pub(crate) struct Api {
+    client: ::kube::Client,
+    namespace: String,
+    server: String,
+    deadline: Duration,
+}
+
+/// Why a call gave no object.
+#[derive(Debug, Error)]
+pub(crate) enum CallError {
+    #[error("unauthorized")]
+    Unauthorized,
+    #[error("forbidden")]
+    Forbidden,
+    #[error("not found")]
+    NotFound,
+    #[error("the API server {server} answered {code}{words}")]
+    Status { server: String, code: u16, words: String },
+    #[error("the API server {server} gave no answer within {deadline:?}")]
+    TimedOut { server: String, deadline: Duration },
+    #[error(transparent)]
+    Transport(TransportError),
+    #[error("the API server {server} cannot be asked")]
+    Client { server: String, source: ::kube::Error },
+    // The library's own words would repeat the value that it did not expect.
+    #[error("the API server {server} answered with something else than the object: line {line}, column {column}")]
+    NotTheObject { server: String, line: usize, column: usize },
+}
+
+impl CallError {
+    /// Whether the next call would meet the same: there is no server, or no token to show it.
+    pub(crate) fn is_lasting(&self) -> bool {
+        match self {
+            Self::TimedOut { .. } | Self::Client { .. } => true,
+            Self::Transport(TransportError::Answer { .. }) => false,
+            Self::Transport(
+                TransportError::Token(_)
+                | TransportError::Header(_)
+                | TransportError::Body(_)
+                | TransportError::Unanswered { .. },
+            ) => true,
+            Self::Unauthorized | Self::Forbidden | Self::NotFound | Self::Status { .. } | Self::NotTheObject { .. } => {
+                false
+            }
+        }
+    }
+}
+
+impl Api {
+    /// A client for the objects of the account's namespace.
+    pub(crate) fn new(network: &Network, cluster: &InCluster, deadline: Duration) -> Result<Self, HttpError> {
+        let trust = Trust { public_roots: false, extra: vec![cluster.authority.clone()] };
+        let transport = Transport {
+            client: network.client(&trust, Proxies::Never)?,
+            server: cluster.server.clone(),
+            token_file: cluster.token_file.clone(),
+        };
+        let namespace = cluster.account.namespace.as_str().to_owned();
+        let service = service_fn(move |request| transport.clone().send(request));
+        let client = ::kube::Client::new(service, namespace.clone());
+        Ok(Self { client, namespace, server: cluster.server.clone(), deadline })
+    }
+
+    pub(crate) async fn service_account(&self, name: &Name) -> Result<ApiServiceAccount, CallError> {
+        let api = ::kube::Api::namespaced(self.client.clone(), &self.namespace);
+        self.bounded(api.get(name.as_str())).await
+    }
+
+    pub(crate) async fn secret(&self, name: &Name) -> Result<ApiSecret, CallError> {
+        let api = ::kube::Api::namespaced(self.client.clone(), &self.namespace);
+        self.bounded(api.get(name.as_str())).await
+    }
+
+    async fn bounded<T>(&self, call: impl Future<Output = Result<T, ::kube::Error>>) -> Result<T, CallError> {
+        match timeout(self.deadline, call).await {
+            Ok(answer) => answer.map_err(|error| self.failure(error)),
+            Err(_) => Err(CallError::TimedOut { server: self.server.clone(), deadline: self.deadline }),
+        }
+    }
+
+    fn failure(&self, error: ::kube::Error) -> CallError {
+        let server = self.server.clone();
+        if let ::kube::Error::Api(status) = &error {
+            return match status.code {
+                401 => CallError::Unauthorized,
+                403 => CallError::Forbidden,
+                404 => CallError::NotFound,
+                code => CallError::Status { server, code, words: words(&status.message) },
+            };
+        }
+        if let ::kube::Error::SerdeError(error) = &error {
+            return CallError::NotTheObject { server, line: error.line(), column: error.column() };
+        }
+        let ::kube::Error::Service(cause) = error else {
+            return CallError::Client { server, source: error };
+        };
+        match cause.downcast() {
+            Ok(cause) => CallError::Transport(*cause),
+            Err(cause) => CallError::Client { server, source: ::kube::Error::Service(cause) },
+        }
+    }
+}
+
+/// The start of a server's own words, behind the status.
+fn words(message: &str) -> String {
+    let start: String = message.trim().chars().take(WORDS).collect();
+    if start.is_empty() { String::new() } else { format!(": {start}") }
+}

@@ -1,0 +1,112 @@
+//! The one document that a lookup child writes to its pipe: what it found, or why it found nothing.
+
+use std::fmt;
+use std::io::Write;
+
+use serde::{Deserialize, Serialize};
+
+use crate::note::Note;
+
+/// What an image would run, and how that was found out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The image's canonical reference: registry, repository, tag or digest.
+    pub image: String,
+    /// The config's `Entrypoint`.
+    pub entrypoint: Vec<String>,
+    /// The config's `Cmd`.
+    pub cmd: Vec<String>,
+    /// The digest of the index that the reference led to, if it led to one.
+    pub index_digest: Option<String>,
+    /// The digest of the platform's manifest.
+    pub manifest_digest: String,
+    /// The digest of the config.
+    pub config_digest: String,
+    /// The platform of the image, as its config has it.
+    pub platform: String,
+    /// Where the credential that the registry accepted was found; none for an anonymous lookup.
+    pub credential: Option<String>,
+    /// What became of every source that was asked.
+    pub notes: Vec<Note>,
+}
+
+/// Why nothing was found. Shown, it is one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The image as written.
+    pub image: String,
+    /// What went wrong.
+    pub reason: String,
+    /// What became of every source that was asked.
+    pub notes: Vec<Note>,
+}
+
+impl Failure {
+    /// A failure before any source was asked.
+    #[must_use]
+    pub fn of(image: &str, reason: String) -> Self {
+        Self { image: image.to_owned(), reason, notes: Vec::new() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot look up the command of image {}: {}", self.image, self.reason)?;
+        for (index, note) in self.notes.iter().enumerate() {
+            write!(f, "{}{note}", if index == 0 { "; tried: " } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the document.
+///
+/// # Errors
+/// When the pipe is closed at its other end.
+pub(super) fn write(mut pipe: impl Write, result: &Result<Found, Failure>) -> std::io::Result<()> {
+    pipe.write_all(&serde_json::to_vec(result)?)
+}
+
+/// Reads the document.
+///
+/// # Errors
+/// When it is not one.
+pub(super) fn read(bytes: &[u8]) -> Result<Result<Found, Failure>, serde_json::Error> {
+    serde_json::from_slice(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_arrives_as_it_was_written() {
+        let found = Found {
+            image: "index.docker.io/library/busybox:latest".into(),
+            entrypoint: vec!["/bin/sh".into(), "-c".into()],
+            cmd: Vec::new(),
+            index_digest: None,
+            manifest_digest: "sha256:a".into(),
+            config_digest: "sha256:b".into(),
+            platform: "linux/amd64".into(),
+            credential: Some("pull secret ci/regcred, key \"docker.io\"".into()),
+            notes: vec![Note::new("service account ci/builder", "read")],
+        };
+        for result in [Ok(found), Err(Failure::of("x", "y".into()))] {
+            let mut pipe = Vec::new();
+            write(&mut pipe, &result).unwrap();
+            assert_eq!(read(&pipe).unwrap(), result);
+        }
+    }
+
+    #[test]
+    fn a_failure_is_one_sentence_with_every_source() {
+        let mut failure = Failure::of("ghcr.io/acme/build:1", "the registry said 401".into());
+        assert_eq!(
+            failure.to_string(),
+            "cannot look up the command of image ghcr.io/acme/build:1: the registry said 401"
+        );
+        failure.notes = vec![Note::new("pull secret ci/regcred", "refused"), Note::new("docker config", "absent")];
+        assert!(failure.to_string().ends_with("401; tried: pull secret ci/regcred: refused; docker config: absent"));
+    }
+}

@@ -1,0 +1,141 @@
+//! The files that tell the other steps of the pod how this one ended: its post file and `exitCode`.
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::file;
+use crate::outcome::PostFile;
+
+/// A file that could not be created. The text begins as Tekton's does.
+#[derive(Debug, thiserror::Error)]
+pub enum PostError {
+    /// A directory above it could not be made.
+    #[error("Creating {path:?}: making the directory {dir:?}")]
+    Directory {
+        /// The file.
+        path: PathBuf,
+        /// The directory it was to stand in.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file itself could not be made.
+    #[error("Creating {path:?}")]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is there and its content could not be written.
+    #[error("Creating {path:?}: writing its content")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Where the post file of this kind stands: `.err` is appended to the whole name.
+#[must_use]
+pub fn path(post_file: &Path, kind: PostFile) -> PathBuf {
+    let mut name = OsString::from(post_file);
+    match kind {
+        PostFile::Success => {}
+        PostFile::Err => name.push(".err"),
+    }
+    name.into()
+}
+
+/// Creates a file with this content (post files have none) and the directories above it. An existing one is emptied.
+///
+/// Modes are 0666 and 0777 less the umask, as with Tekton (`cmd/entrypoint/post_writer.go`).
+///
+/// # Errors
+/// [`PostError`] when the file does not stand there with its content afterwards.
+pub fn create(path: &Path, content: &str) -> Result<(), PostError> {
+    let subject = || path.to_owned();
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).map_err(|source| PostError::Directory {
+            path: subject(),
+            dir: dir.to_owned(),
+            source,
+        })?;
+    }
+    let (mut file, _) = file::open(path, OpenOptions::new().write(true).create(true).truncate(true))
+        .map_err(|source| PostError::Create { path: subject(), source })?;
+    file.write_all(content.as_bytes()).map_err(|source| PostError::Write { path: subject(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn a_post_file_is_empty_and_its_directories_are_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("run/0/out");
+        create(&path(&file, PostFile::Success), "").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"");
+
+        fs::write(&file, "something old").unwrap();
+        create(&file, "").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"");
+    }
+
+    #[test]
+    fn the_file_of_a_failure_has_err_behind_its_whole_name() {
+        for (given, expected) in [("/run/0/out", "/run/0/out.err"), ("out.txt", "out.txt.err"), ("d/", "d/.err")] {
+            assert_eq!(path(Path::new(given), PostFile::Err), Path::new(expected));
+            assert_eq!(path(Path::new(given), PostFile::Success), Path::new(given));
+        }
+    }
+
+    #[test]
+    fn the_exit_code_stands_there_without_a_newline() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("exitCode");
+        fs::write(&file, "a longer content").unwrap();
+        create(&file, "-1").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"-1");
+    }
+
+    #[test]
+    fn a_file_in_the_way_of_a_directory_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("run"), "").unwrap();
+        let file = dir.path().join("run/0/out");
+        let error = create(&file, "").unwrap_err();
+        let parent = dir.path().join("run/0");
+        assert_eq!(error.to_string(), format!("Creating {file:?}: making the directory {parent:?}"));
+        assert!(error.source().unwrap().to_string().starts_with("Not a directory"), "{error:?}");
+    }
+
+    #[test]
+    fn a_directory_in_the_way_of_the_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = create(dir.path(), "").unwrap_err();
+        assert_eq!(error.to_string(), format!("Creating {:?}", dir.path()));
+        assert!(error.source().unwrap().to_string().starts_with("Is a directory"), "{error:?}");
+    }
+
+    #[test]
+    fn a_fifo_in_the_way_of_the_file_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(create(&fifo, "").unwrap_err().to_string(), format!("Creating {fifo:?}"));
+    }
+
+    #[test]
+    fn content_that_cannot_be_written_is_an_error() {
+        let error = create(Path::new("/dev/full"), "0").unwrap_err();
+        assert_eq!(error.to_string(), "Creating \"/dev/full\": writing its content");
+        assert!(error.source().unwrap().to_string().starts_with("No space left on device"), "{error:?}");
+    }
+}

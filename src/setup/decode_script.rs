@@ -1,0 +1,98 @@
+//! `decode-script`: a script file that was written as base64 becomes the script, in place.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::base64::{self, Corrupt};
+
+/// A script that could not be decoded. The sentences are Tekton's, its repetition included.
+#[derive(Debug, thiserror::Error)]
+pub enum ScriptError {
+    /// The file cannot be read or does not hold base64; it is unchanged.
+    #[error("error decoding script file {path:?}")]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        cause: ContentError,
+    },
+    /// The decoded script cannot be written.
+    #[error("error writing decoded script file {path:?}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Which call failed.
+        #[source]
+        cause: CallError,
+    },
+}
+
+/// What is wrong with a script file before it is changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ContentError {
+    /// It cannot be read.
+    #[error("error reading from script file {path:?}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Which call failed.
+        #[source]
+        cause: CallError,
+    },
+    /// It does not hold base64.
+    #[error("error decoding script file {path:?}")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where it is wrong.
+        #[source]
+        cause: Corrupt,
+    },
+}
+
+/// A call that failed on a script file.
+#[derive(Debug, thiserror::Error)]
+#[error("{call} {}", path.display())]
+pub struct CallError {
+    /// The call's name.
+    pub call: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// What the system said.
+    #[source]
+    pub cause: io::Error,
+}
+
+/// Replaces a file's base64 by what it means. Its inode and its mode stay; after a mistake in the content it is
+/// unchanged.
+pub(super) fn decode_script(path: &Path) -> Result<(), ScriptError> {
+    let decoded = read(path)
+        .and_then(|encoded| {
+            base64::decode(&encoded).map_err(|cause| ContentError::Corrupt { path: path.into(), cause })
+        })
+        .map_err(|cause| ScriptError::Decode { path: path.into(), cause })?;
+    write(path, &decoded).map_err(|cause| ScriptError::Write { path: path.into(), cause })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ContentError> {
+    let failed = |call| move |error| ContentError::Read { path: path.into(), cause: call_error(call, path, error) };
+    let mut file = fs::File::open(path).map_err(failed("open"))?;
+    let mut content = Vec::new();
+    io::Read::read_to_end(&mut file, &mut content).map_err(failed("read"))?;
+    Ok(content)
+}
+
+/// Overwrites, then cuts: the script is never longer than its base64, so a full disk has room for it.
+fn write(path: &Path, content: &[u8]) -> Result<(), CallError> {
+    let failed = |call| move |error| call_error(call, path, error);
+    let mut file = OpenOptions::new().write(true).open(path).map_err(failed("open"))?;
+    file.write_all(content).map_err(failed("write"))?;
+    // A u64 holds the length of anything in memory.
+    file.set_len(content.len() as u64).map_err(failed("truncate"))
+}
+
+fn call_error(call: &'static str, path: &Path, error: io::Error) -> CallError {
+    CallError { call, path: path.into(), cause: error }
+}

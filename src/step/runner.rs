@@ -1,0 +1,110 @@
+//! Running the step as PID 1 should: the loop around [`Supervision`], which decides.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::outcome::Outcome;
+use crate::spec::Timeout;
+use crate::step::command::Program;
+use crate::step::supervisor::{Action, Event, Supervision};
+use crate::sys::poll;
+use crate::sys::process::{self, ProcessId};
+use crate::sys::signals::Signals;
+
+/// How often the cancel file is looked at, as in Tekton.
+const CANCEL_POLL: Duration = Duration::from_secs(1);
+
+/// Why a step has no outcome of its own.
+#[derive(Debug)]
+pub enum RunError {
+    /// It could not be started.
+    Start(io::Error),
+    /// It was started, then we could not read our signals any more; it has been killed.
+    Supervise(io::Error),
+}
+
+/// Starts the program and stays with it until it ends.
+///
+/// The file `cancel` in the downward API volume, once it has content, kills the step; where there is no such volume,
+/// nothing is looked for.
+///
+/// # Errors
+/// When the program cannot be started, or not be supervised.
+pub fn run(program: &Program, timeout: Timeout, downward: &Path, signals: &mut Signals) -> Result<Outcome, RunError> {
+    let step = process::spawn(&program.path, &program.argv, &program.environment, &signals.found_mask())
+        .map_err(RunError::Start)?;
+    let cancel = downward.is_dir().then(|| downward.join("cancel"));
+    let mut running = Running { step, supervision: Supervision::new(timeout, Instant::now()), cancel };
+    running.until_it_ends(signals).map_err(|error| {
+        process::kill_group(step);
+        RunError::Supervise(error)
+    })
+}
+
+/// A step that has been started.
+struct Running {
+    step: ProcessId,
+    supervision: Supervision,
+    cancel: Option<PathBuf>,
+}
+
+impl Running {
+    fn until_it_ends(&mut self, signals: &mut Signals) -> io::Result<Outcome> {
+        loop {
+            if let Some(outcome) = self.catch_up(signals)? {
+                return Ok(outcome);
+            }
+            poll::readable(&[signals.as_fd()], self.longest_sleep())?;
+        }
+    }
+
+    /// Handles all that has happened by now; the outcome, if the step has ended.
+    fn catch_up(&mut self, signals: &mut Signals) -> io::Result<Option<Outcome>> {
+        // Signals first: one that came before the step ended still belongs to its group, whose number is not free for
+        // others until the step is reaped.
+        while let Some(number) = signals.receive()? {
+            self.handle(Event::Signal(number));
+        }
+        self.handle(Event::Time(Instant::now()));
+        if self.is_cancelled() {
+            self.handle(Event::Cancelled);
+        }
+        let mut outcome = None;
+        while let Some((ended, exit)) = process::reap() {
+            if ended == self.step {
+                outcome = self.handle(Event::StepEnded(exit));
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn handle(&mut self, event: Event) -> Option<Outcome> {
+        match self.supervision.on(event) {
+            Ok(Action::Nothing) => None,
+            Ok(Action::Forward(number)) => {
+                process::signal_group(self.step, number);
+                None
+            }
+            Ok(Action::Kill) => {
+                process::kill_group(self.step);
+                None
+            }
+            Err(outcome) => Some(outcome),
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        let has_content = |file: &PathBuf| file.metadata().is_ok_and(|found| found.len() > 0);
+        self.supervision.may_be_cancelled() && self.cancel.as_ref().is_some_and(has_content)
+    }
+
+    fn longest_sleep(&self) -> Option<Duration> {
+        let cancel = self.cancel.as_ref().filter(|_| self.supervision.may_be_cancelled()).map(|_| CANCEL_POLL);
+        match (self.supervision.time_left(Instant::now()), cancel) {
+            (Some(left), Some(poll)) => Some(left.min(poll)),
+            (left, poll) => left.or(poll),
+        }
+    }
+}

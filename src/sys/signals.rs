@@ -1,0 +1,86 @@
+//! Signals: blocked before anything else, then read one by one from a descriptor.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, raise, signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// The mask of blocked signals that the process was started with. The step gets it back.
+#[derive(Debug, Clone, Copy)]
+pub struct Mask(SigSet);
+
+impl Mask {
+    /// The mask as the system's own type.
+    pub(super) fn set(&self) -> &SigSet {
+        &self.0
+    }
+
+    /// Puts the mask back into force, in a child that was forked.
+    ///
+    /// # Errors
+    /// When the system refuses the mask.
+    pub fn restore(&self) -> io::Result<()> {
+        Ok(self.0.thread_set_mask()?)
+    }
+}
+
+/// The stream of signals that are sent to this process.
+#[derive(Debug)]
+pub struct Signals {
+    source: SignalFd,
+    found: Mask,
+}
+
+impl Signals {
+    /// Blocks every signal that can be blocked and opens the stream of them. To be called before anything can start a
+    /// thread or a child: what is sent from now on is read, in its turn, and never lost.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn block() -> io::Result<Self> {
+        let every = SigSet::all();
+        let found = Mask(every.thread_swap_mask(SigmaskHow::SIG_SETMASK)?);
+        let source = SignalFd::with_flags(&every, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        Ok(Self { source, found })
+    }
+
+    /// The mask found at the start.
+    #[must_use]
+    pub fn found_mask(&self) -> Mask {
+        self.found
+    }
+
+    /// The next signal that arrived, if there is one: its number, real-time signals included.
+    ///
+    /// # Errors
+    /// When the stream cannot be read.
+    pub fn receive(&mut self) -> io::Result<Option<i32>> {
+        let signal = self.source.read_signal()?;
+        Ok(signal.and_then(|info| i32::try_from(info.ssi_signo).ok()))
+    }
+
+    /// Dies of a signal that asked for it: its default disposition, unblocked and raised again. Returns when that does
+    /// not end the process, as for PID 1, which the kernel protects.
+    pub fn die_of(&self, number: i32) {
+        let Ok(name) = Signal::try_from(number) else { return };
+        // SAFETY: the default disposition is no handler, so nothing runs on this stack.
+        let _ = unsafe { signal(name, SigHandler::SigDfl) };
+        let mut only = SigSet::empty();
+        only.add(name);
+        let _ = only.thread_unblock();
+        let _ = raise(name);
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+}
+
+/// A signal's name for messages: `SIGTERM`; real-time signals by number.
+#[must_use]
+pub fn name(number: i32) -> String {
+    Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.as_str().to_owned())
+}

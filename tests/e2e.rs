@@ -1,0 +1,35 @@
+//! End to end: the built program against a real registry, in real containers, in an empty root.
+//!
+//! `make test` brings what these need; a test that lacks something says so (`tests/support/skip.rs`).
+#![cfg(feature = "kube")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test fails by panicking, waits for the children that it starts, and reads its runner's environment"
+)]
+
+#[path = "support/oci.rs"]
+mod oci;
+#[path = "support/podman.rs"]
+mod podman;
+#[path = "support/registry.rs"]
+mod registry;
+#[path = "support/skip.rs"]
+mod skip;
+#[path = "support/tls.rs"]
+mod tls;
+
+#[path = "e2e/chroot.rs"]
+mod chroot;
+#[path = "e2e/images.rs"]
+mod images;
+#[path = "e2e/lookup.rs"]
+mod lookup;
+#[path = "e2e/pod.rs"]
+mod pod;
+#[path = "e2e/step.rs"]
+mod step;

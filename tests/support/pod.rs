@@ -1,0 +1,134 @@
+//! A pod's directories in small, in which the library reports a step's end, and what that left there.
+
+use std::fs;
+use std::path::PathBuf;
+
+use entrypoint::host::Dirs;
+use entrypoint::outcome::Outcome;
+use entrypoint::report::{Left, Line, leave};
+use entrypoint::spec::{CommandSource, OnError, ReportSpec, StepSpec, Timeout, WaitSpec};
+
+/// The entry of the start, as messages are compared.
+pub const STARTED_AT: &str = r#"{"key":"StartedAt","value":"T","type":3}"#;
+
+/// A pod's directories, in small.
+pub struct Pod {
+    pub dir: tempfile::TempDir,
+    pub spec: StepSpec,
+}
+
+/// What a report left behind.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub exit: u8,
+    pub lines: Vec<String>,
+    /// With every time replaced by `T`.
+    pub message: Option<String>,
+    pub exit_code: Option<String>,
+    pub post: bool,
+    pub err: bool,
+}
+
+impl Pod {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("results")).unwrap();
+        let spec = StepSpec {
+            wait: WaitSpec::default(),
+            report: ReportSpec {
+                post_file: Some(dir.path().join("run/0/out")),
+                termination_path: dir.path().join("termination"),
+                metadata_dir: dir.path().join("run/0/status"),
+            },
+            results: Vec::new(),
+            timeout: Timeout::Unlimited,
+            on_error: OnError::StopAndFail,
+            command: CommandSource::PlatformTable,
+            args: Vec::new(),
+            ignored: Vec::new(),
+        };
+        Self { dir, spec }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn continuing(mut self) -> Self {
+        self.spec.on_error = OnError::Continue;
+        self
+    }
+
+    /// Writes a result and asks for it.
+    pub fn result(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        fs::write(self.path("results").join(name), value).unwrap();
+        self.spec.results.push(name.to_owned());
+        self
+    }
+
+    /// Asks for a result and puts a directory in its place.
+    pub fn directory_as_result(mut self, name: &str) -> Self {
+        fs::create_dir(self.path("results").join(name)).unwrap();
+        self.spec.results.push(name.to_owned());
+        self
+    }
+
+    /// Something that stands in the termination message file.
+    pub fn existing(self, message: impl AsRef<[u8]>) -> Self {
+        fs::write(self.path("termination"), message).unwrap();
+        self
+    }
+
+    pub fn leave(&self, outcome: &Outcome) -> Left {
+        let dirs = Dirs { results: self.path("results"), ..Dirs::default() };
+        leave(outcome, &self.spec, &dirs, None)
+    }
+
+    pub fn report(&self, outcome: &Outcome) -> Ended {
+        self.ended(&self.leave(outcome))
+    }
+
+    pub fn ended(&self, left: &Left) -> Ended {
+        let post = self.path("run/0/out");
+        let line = |line: &Line| match line {
+            Line::Say(text) => text.clone(),
+            Line::Warn(text) => format!("WARN {text}"),
+        };
+        Ended {
+            exit: left.exit_code(),
+            lines: left.lines().iter().map(line).collect(),
+            message: fs::read_to_string(self.path("termination")).ok().map(|text| without_time(&text)),
+            exit_code: fs::read_to_string(self.path("run/0/status/exitCode")).ok(),
+            post: post.is_file(),
+            err: self.path("run/0/out.err").is_file(),
+        }
+    }
+}
+
+/// The message with the value of our `StartedAt` replaced, which has a form of its own.
+pub fn without_time(message: &str) -> String {
+    const BEFORE: &str = r#"{"key":"StartedAt","value":""#;
+    let Some(at) = message.rfind(BEFORE).map(|at| at + BEFORE.len()) else { return message.to_owned() };
+    let (before, rest) = message.split_at(at);
+    let (time, after) = rest.split_at(rest.find('"').unwrap());
+    assert!(["Z", ":00", ":30", ":45"].iter().any(|zone| time.ends_with(zone)), "{time}");
+    assert_eq!(time.get(10..11), Some("T"), "{time}");
+    assert_eq!(time.get(19..20), Some("."), "{time}");
+    format!("{before}T{after}")
+}
+
+pub fn message(entries: &[&str]) -> Option<String> {
+    Some(format!("[{}]", entries.join(",")))
+}
+
+pub fn internal(key: &str, value: &str) -> String {
+    format!(r#"{{"key":"{key}","value":{},"type":3}}"#, serde_json::to_string(value).unwrap())
+}
+
+pub fn failure(sentence: &str) -> String {
+    internal("entrypoint/error", sentence)
+}
+
+pub fn no_lines() -> Vec<String> {
+    Vec::new()
+}
