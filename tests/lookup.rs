@@ -12,7 +12,6 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 #[path = "support/oci.rs"]
-#[allow(dead_code, reason = "each test program uses a part of this")]
 mod oci;
 #[path = "../examples/demo/registry.rs"]
 #[allow(unreachable_pub, reason = "shared with the demo")]
