@@ -177,8 +177,11 @@ impl Pass<'_> {
                 lookup.reaped(id, exit);
             }
         }
-        if let Some(lookup) = lookup {
-            lookup.advance(Instant::now());
+        if let Some(failure) = lookup.and_then(|lookup| lookup.advance(Instant::now()))
+            && wait.is_some()
+        {
+            // The step's turn, at which it fails, may be an hour away.
+            log::warn(failure);
         }
         Ok(())
     }

@@ -12,7 +12,6 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 #[path = "support/oci.rs"]
-#[allow(dead_code, reason = "each test program uses a part of this")]
 mod oci;
 #[path = "../examples/demo/registry.rs"]
 #[allow(unreachable_pub, reason = "shared with the demo")]
@@ -156,8 +155,8 @@ fn docker_s_config_opens_a_private_registry_and_no_output_holds_the_password() {
 
 #[test]
 fn a_registry_that_is_not_there_is_named() {
-    let host = Bound::new().host();
-    fails_with(World::new().step(&host, "team/tool:v1"), &[&host, "refused"]);
+    let (world, host) = (World::new(), Bound::new().host());
+    fails_with(world.step(&host, "team/tool:v1"), &[&host, "refused"]);
 }
 
 #[test]
@@ -236,7 +235,8 @@ fn a_registry_that_never_answers_costs_the_attempt_and_not_more() {
 fn a_lookup_that_is_killed_is_a_failed_lookup() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = silent.local_addr().unwrap().to_string();
-    let step = World::new().step(&host, "team/tool:v1");
+    let world = World::new();
+    let step = world.step(&host, "team/tool:v1");
     let child = step.start(&["--"]);
     let mut lookup = None;
     eventually("the lookup's process is there", || {
@@ -255,7 +255,8 @@ fn a_lookup_that_is_killed_is_a_failed_lookup() {
 #[test]
 fn a_failed_lookup_is_logged_when_it_happens_and_a_skip_wins_over_it() {
     let host = Bound::new().host();
-    let step = World::new().step(&host, "team/tool:v1");
+    let world = World::new();
+    let step = world.step(&host, "team/tool:v1");
     let before = step.path("before");
     let step = step.flags(["-wait_file", &before.display().to_string()]);
     let mut child = step.start(&["--"]);
@@ -273,7 +274,8 @@ fn a_failed_lookup_is_logged_when_it_happens_and_a_skip_wins_over_it() {
 fn a_signal_in_mid_lookup_ends_the_step_and_the_lookup() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = silent.local_addr().unwrap().to_string();
-    let step = World::new().step(&host, "team/tool:v1");
+    let world = World::new();
+    let step = world.step(&host, "team/tool:v1");
     let child = step.start(&["--"]);
     let mut lookup = None;
     eventually("the lookup's process is there", || {

@@ -9,7 +9,7 @@ use crate::host::Env;
 use crate::http::Network;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
-use crate::registry::{self, Settings};
+use crate::registry::{self, Patience, Settings};
 use crate::spec::LookupSpec;
 use crate::sys::cause::chain;
 
@@ -54,7 +54,11 @@ async fn ask_registry(
     notes: &mut Vec<Note>,
 ) -> Result<Found, String> {
     let credentials = gather(spec, env, network, reference, notes).await;
-    let settings = Settings { certificates: spec.certificates.clone(), insecure: spec.insecure.clone() };
+    let settings = Settings {
+        certificates: spec.certificates.clone(),
+        insecure: spec.insecure.clone(),
+        patience: Patience::default(),
+    };
     match registry::fetch_image(network, &settings, reference, &Platform::host(), &credentials).await {
         Ok(image) => {
             notes.extend(image.notes);

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 pub use document::{Failure, Found};
 
 use crate::host::Host;
-use crate::log;
 use crate::outcome::ChildExit;
 use crate::spec::LookupSpec;
+use crate::sys::cause::Cause;
 use crate::sys::helper::{Ended, Helper};
 use crate::sys::process::ProcessId;
 use crate::sys::signals::{self, Mask};
@@ -43,9 +43,8 @@ impl Lookup {
         let state = match Helper::start(limit, |pipe| ask_in_child(spec, host, pipe, parent, &mask)) {
             Ok(helper) => State::Working(helper),
             Err(error) => {
-                let failure = Failure::of(&spec.image, format!("the lookup's process cannot be started: {error}"));
-                log::warn(&failure);
-                State::Done(Err(failure))
+                let reason = format!("the lookup's process cannot be started: {}", Cause(&error));
+                State::Done(Err(Failure::of(&spec.image, reason)))
             }
         };
         Self { image: spec.image.clone(), limit, state }
@@ -76,10 +75,11 @@ impl Lookup {
         }
     }
 
-    /// Catches up with the child. A failure is logged when it happens: the step's turn may be an hour away.
-    pub fn advance(&mut self, now: Instant) {
-        let State::Working(helper) = &mut self.state else { return };
-        let Some(ended) = helper.advance(now) else { return };
+    /// Catches up with the child. A failure that has just come about is handed out, once, to be logged at once where the
+    /// step's turn may be an hour away.
+    pub fn advance(&mut self, now: Instant) -> Option<&Failure> {
+        let State::Working(helper) = &mut self.state else { return None };
+        let ended = helper.advance(now)?;
         let result = match ended {
             Ended::Document(bytes) => document::read(&bytes)
                 .unwrap_or_else(|error| Err(self.failure(format!("the lookup's answer cannot be read: {error}")))),
@@ -94,10 +94,8 @@ impl Lookup {
             Ended::TimedOut => Err(self.failure(format!("no answer within {:?} (-image_lookup_timeout)", self.limit))),
             Ended::TooLong => Err(self.failure("the lookup's answer is longer than 1 MiB".to_owned())),
         };
-        if let Err(failure) = &result {
-            log::warn(failure);
-        }
         self.state = State::Done(result);
+        self.result().and_then(|result| result.as_ref().err())
     }
 
     /// What came of it, once it is known.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::PlaceError;
 use crate::http::{HttpError, Unanswered};
-use crate::image::{ConfigError, DigestMismatch, ManifestError, Platform, shown};
+use crate::image::{ConfigError, DigestMismatch, ManifestError, shown};
 
 /// The longest part of a registry's own words that is shown, in characters.
 const WORDS: usize = 200;
@@ -261,7 +261,7 @@ pub enum RegistryError {
         /// The canonical reference.
         reference: String,
         /// Both digests.
-        source: DigestMismatch,
+        source: Box<DigestMismatch>,
     },
     /// A manifest that is none.
     #[error("{host} has something else than an image under {reference}")]
@@ -289,7 +289,7 @@ pub enum RegistryError {
         /// The canonical reference.
         reference: String,
         /// What was wanted.
-        wanted: Platform,
+        wanted: String,
         /// What there is.
         offered: Vec<String>,
     },
