@@ -18,7 +18,6 @@ mod rows;
 mod table;
 
 #[path = "../tests/support/oci.rs"]
-#[allow(dead_code, clippy::expect_used, reason = "the benchmark uses a part of the tests' support")]
 mod oci;
 #[path = "demo/registry.rs"]
 mod registry;
