@@ -98,7 +98,7 @@ struct Pass<'a> {
 impl Pass<'_> {
     /// The step's outcome; early ends come as errors so that `?` can leave with them.
     fn outcome(&mut self) -> Result<Outcome, Outcome> {
-        let Self { spec, host, .. } = *self;
+        let (spec, host) = (self.spec, self.host);
         if !spec.ignored.is_empty() {
             log::warn(format_args!("ignoring arguments before `--` that are no flags: {:?}", spec.ignored));
         }
@@ -129,7 +129,7 @@ impl Pass<'_> {
     }
 
     /// Waits for the files of earlier steps.
-    fn wait_for_turn(&mut self, mut lookup: Option<&mut Lookup>) -> Result<(), Outcome> {
+    fn wait_for_turn(&mut self, mut lookup: Option<&mut Lookup<'_>>) -> Result<(), Outcome> {
         let mut wait = Wait::new(&self.spec.wait);
         loop {
             match wait.look().map_err(|error| cannot_execute(&error.to_string()))? {
@@ -141,7 +141,10 @@ impl Pass<'_> {
     }
 
     /// Waits for the lookup, which had all the time of the wait already.
-    fn wait_for_lookup(&mut self, mut lookup: Option<Lookup>) -> Result<Option<Found>, Outcome> {
+    fn wait_for_lookup(&mut self, mut lookup: Option<Lookup<'_>>) -> Result<Option<Found>, Outcome> {
+        if let Some(lookup) = &mut lookup {
+            lookup.turn();
+        }
         loop {
             match lookup.as_ref().map(Lookup::result) {
                 None => return Ok(None),
@@ -155,7 +158,7 @@ impl Pass<'_> {
     }
 
     /// Sleeps until there is news of a signal, the awaited files or the lookup, and takes care of the first and the last.
-    fn sleep(&mut self, wait: Option<&Wait>, mut lookup: Option<&mut Lookup>) -> Result<(), Outcome> {
+    fn sleep(&mut self, wait: Option<&Wait>, mut lookup: Option<&mut Lookup<'_>>) -> Result<(), Outcome> {
         let unreadable = |error: io::Error| failed(format!("cannot read signals: {}", Cause(&error)));
         let now = Instant::now();
         let limits = [wait.map(Wait::pace), lookup.as_deref().and_then(|lookup| lookup.time_left(now))];
