@@ -53,7 +53,7 @@ fn an_anonymous_lookup_makes_two_requests() {
         assert!(request.path().contains("/blobs/") || request.header("Accept").is_some_and(|a| a.contains(OCI_INDEX)));
     }));
     let found = setup.image(&reference, &[]);
-    assert_eq!(found.config.command(true), Ok(vec!["/app".to_owned()]));
+    assert_eq!(found.config.entrypoint, ["/app"]);
     assert_eq!((found.manifest_digest, found.config_digest), (image.manifest.digest(), image.config.digest()));
     assert_eq!((found.index_digest, found.credential, found.notes), (None, None, vec![]));
     assert_eq!(found.platform.to_string(), "linux/amd64");
