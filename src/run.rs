@@ -18,11 +18,12 @@ use crate::report;
 use crate::setup;
 use crate::spec::{CommandSource, StepSpec, Timeout};
 use crate::step::command::{self, Program};
-use crate::step::runner::{self, RunError};
+use crate::step::runner::Running;
 use crate::step::start_error;
 use crate::step::wait::{Turn, Wait};
 use crate::sys::cause::{Cause, chain};
 use crate::sys::clock::{self, Timestamp};
+use crate::sys::memory;
 use crate::sys::process;
 use crate::sys::{poll, signals, signals::Signals};
 
@@ -111,7 +112,9 @@ impl Pass<'_> {
             CommandSource::Image(image) => Some(Lookup::start(image, host, self.signals.found_mask())),
             CommandSource::Given(_) | CommandSource::PlatformTable => None,
         };
-        self.wait_for_turn(lookup.as_mut())?;
+        let wait = self.wait_for_turn(lookup.as_mut())?;
+        // Kept until the step has started, unless that will take a while.
+        let wait = Some(wait).filter(|_| lookup.as_ref().is_none_or(|lookup| lookup.result().is_some()));
         let found = self.wait_for_lookup(lookup)?;
         self.started_at = Some(clock::now());
         if spec.timeout == Timeout::Negative {
@@ -120,22 +123,28 @@ impl Pass<'_> {
         let argv = self.argv(found)?;
         let program = Program::find(&argv, &host.env).map_err(|error| cannot_execute(&chain(&error)))?;
         let Some(program) = program else { return Ok(Outcome::NothingToRun) };
-        runner::run(&program, spec.timeout, &host.dirs.downward, &mut self.signals).map_err(|error| match error {
-            RunError::Start(error) => cannot_execute(&start_error::explain(&program, &error)),
-            RunError::Supervise(error) => {
-                failed(format!("the step was killed: cannot read signals: {}", Cause(&error)))
-            }
-        })
+        let step = Running::start(&program, spec.timeout, &host.dirs.downward, &self.signals)
+            .map_err(|error| cannot_execute(&start_error::explain(&program, &error)))?;
+        // Not before: the kernel takes its time, milliseconds at worst, to give an inotify instance back.
+        drop(wait);
+        step.until_it_ends(&mut self.signals)
+            .map_err(|error| failed(format!("the step was killed: cannot read signals: {}", Cause(&error))))
     }
 
     /// Waits for the files of earlier steps.
-    fn wait_for_turn(&mut self, mut lookup: Option<&mut Lookup<'_>>) -> Result<(), Outcome> {
+    fn wait_for_turn(&mut self, mut lookup: Option<&mut Lookup<'_>>) -> Result<Wait, Outcome> {
         let mut wait = Wait::new(&self.spec.wait);
+        let mut slept = false;
         loop {
             match wait.look().map_err(|error| cannot_execute(&error.to_string()))? {
-                Turn::Now => return Ok(()),
+                Turn::Now => return Ok(wait),
                 Turn::Never => return Err(Outcome::Skipped),
-                Turn::Later => self.sleep(Some(&wait), lookup.as_deref_mut())?,
+                Turn::Later => {
+                    if !std::mem::replace(&mut slept, true) {
+                        memory::release_program_pages();
+                    }
+                    self.sleep(Some(&wait), lookup.as_deref_mut())?;
+                }
             }
         }
     }
