@@ -272,7 +272,7 @@ fn a_token_that_says_nothing_leaves_it_to_the_namespace_file_and_default() {
         note,
         format!(
             "service account: the namespace is unknown: the token does not say it, and {} cannot be read: \
-             No such file or directory (os error 2)",
+             no such file or directory",
             pod.path("namespace")
         )
     );
@@ -322,7 +322,7 @@ fn a_token_that_cannot_be_used_is_named_and_not_shown() {
     fs::create_dir(pod.dir.path().join("token")).expect("a directory");
     assert_eq!(
         without_secrets(&pod.read()),
-        [format!("service account: the token {} cannot be read: Is a directory (os error 21)", pod.path("token"))]
+        [format!("service account: the token {} cannot be read: is a directory", pod.path("token"))]
     );
     assert_eq!(api.lines(), [""; 0]);
 }
@@ -395,7 +395,7 @@ fn only_the_service_accounts_own_authority_is_trusted() {
     assert_eq!(
         without_secrets(&read),
         [format!(
-            "service account ci/builder: cannot read the certificates in {}: No such file or directory (os error 2)",
+            "service account ci/builder: cannot read the certificates in {}: no such file or directory",
             pod.path("ca.crt")
         )]
     );

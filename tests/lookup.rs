@@ -102,6 +102,16 @@ fn ran(ended: &Ended, stdout: &str) {
     assert_eq!(ended.stderr, "", "a success is silent");
 }
 
+/// The first line of a step's log, as soon as it is there.
+fn first_line(child: &mut std::process::Child) -> String {
+    let mut line = String::new();
+    let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
+    std::io::BufRead::read_line(&mut stderr, &mut line).unwrap();
+    // What follows is not read: the pipe is left open, so that writing to it does not fail.
+    std::mem::forget(stderr);
+    line
+}
+
 #[test]
 fn a_step_runs_what_its_image_says() {
     let world = World::new().echo("v1");
@@ -260,14 +270,49 @@ fn a_failed_lookup_is_logged_when_it_happens_and_a_skip_wins_over_it() {
     let before = step.path("before");
     let step = step.flags(["-wait_file", &before.display().to_string()]);
     let mut child = step.start(&["--"]);
-    let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut stderr, &mut line).unwrap();
+    let line = first_line(&mut child);
     assert!(line.contains(" WARN cannot look up the command of image "), "{line}");
     std::fs::write(before.with_extension("err"), "").unwrap();
     let ended = step.finish(child);
     assert_eq!((ended.code(), ended.err), (1, true), "{ended:#?}");
     assert!(ended.message.as_deref().unwrap().contains(r#""Reason","value":"Skipped""#), "{ended:#?}");
+}
+
+#[test]
+fn a_registry_that_comes_up_while_the_step_waits_is_asked_again() {
+    let world = World::new().echo("v1");
+    let address = Bound::new().host();
+    let step = world.step(&address, "team/tool:v1");
+    let before = step.path("before");
+    let step = step.flags(["-wait_file", &before.display().to_string()]);
+    let mut child = step.start(&["--"]);
+    let first = first_line(&mut child);
+    assert!(first.contains("connection refused"), "{first}");
+    let registry = Registry { layout: world.layout.dir().to_owned(), authorization: None };
+    let tls = Some(world.authority.server(LOOPBACK));
+    let registry = Server::handler(Bound::to(&address), tls, move |request| registry.answer(request));
+    eventually("the registry is asked again", || registry.lines().iter().any(|line| line.contains("/blobs/")));
+    std::fs::write(before, "").unwrap();
+    let ended = step.finish(child);
+    assert_eq!((ended.code(), ended.post, ended.stdout.as_str()), (0, true, "from the image\n"), "{ended:#?}");
+}
+
+#[test]
+fn one_last_attempt_is_made_at_the_step_s_turn() {
+    // The second attempt would come after a second at the earliest; the turn comes before, and brings it.
+    let world = World::new().echo("v1");
+    let address = Bound::new().host();
+    let step = world.step(&address, "team/tool:v1");
+    let before = step.path("before");
+    let step = step.flags(["-wait_file", &before.display().to_string()]);
+    let mut child = step.start(&["--"]);
+    first_line(&mut child);
+    let registry = Registry { layout: world.layout.dir().to_owned(), authorization: None };
+    let tls = Some(world.authority.server(LOOPBACK));
+    let _registry = Server::handler(Bound::to(&address), tls, move |request| registry.answer(request));
+    std::fs::write(before, "").unwrap();
+    let ended = step.finish(child);
+    assert_eq!((ended.code(), ended.post, ended.stdout.as_str()), (0, true, "from the image\n"), "{ended:#?}");
 }
 
 #[test]
