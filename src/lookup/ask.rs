@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::document::{Failure, Found};
 use crate::authn;
+use crate::authn::helpers::Helpers;
 use crate::credential::{Credential, Note};
-use crate::host::Env;
+use crate::host::{Dirs, Env};
 use crate::http::Network;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
@@ -54,7 +55,8 @@ async fn ask_registry(
     notes: &mut Vec<Note>,
 ) -> Result<Found, String> {
     let credentials = gather(spec, env, network, reference, notes).await;
-    let settings = Settings { certificates: spec.certificates.clone(), insecure: spec.insecure.clone() };
+    let settings =
+        Settings { certificates: spec.certificates.clone(), insecure: spec.insecure.clone(), ..Settings::default() };
     match registry::fetch_image(network, &settings, reference, &Platform::host(), &credentials).await {
         Ok(image) => {
             notes.extend(image.notes);
@@ -89,21 +91,24 @@ async fn gather(
     let mut found = authn::Found::default();
     #[cfg(feature = "kube")]
     {
-        let read = crate::kube::pull_secrets(
-            network,
-            env,
-            &spec.service_account_dir,
-            spec.namespace.as_deref(),
-            spec.service_account.as_deref(),
-            crate::kube::CALL_DEADLINE,
-        )
-        .await;
+        let wanted = crate::kube::Wanted {
+            dir: &spec.service_account_dir,
+            namespace: spec.namespace.as_deref(),
+            service_account: spec.service_account.as_deref(),
+            pull_secrets: &spec.pull_secrets,
+            call_deadline: crate::kube::CALL_DEADLINE,
+        };
+        let read = crate::kube::pull_secrets(network, env, &wanted).await;
         notes.extend(read.notes);
         found.merge(authn::pull_secrets::credentials(&read.secrets, registry, repository));
     }
     #[cfg(not(feature = "kube"))]
-    let _ = (spec, network);
-    found.merge(authn::docker_config::credentials(env, registry, repository));
+    let _ = network;
+    let mounts = Dirs::default().creds_secrets;
+    found.merge(authn::mounted::credentials(&mounts, &spec.mounted, registry, repository));
+    // An attempt at the step's turn is not told apart yet.
+    let helpers = Helpers::in_attempt(spec.exec_helpers, false, env);
+    found.merge(authn::config_files::credentials(env, &helpers, registry, repository).await);
     notes.extend(found.notes);
     found.credentials
 }

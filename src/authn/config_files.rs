@@ -1,94 +1,91 @@
-//! Credentials from docker's `config.json`, in the pod's environment or in the step's image.
+//! Credentials from docker's and podman's config files, in the pod's environment or in the step's image.
 
-use std::ffi::OsStr;
-use std::fs::OpenOptions;
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use thiserror::Error;
-use zeroize::Zeroizing;
-
 use super::Found;
-use super::document::{Entries, Form, LIMIT};
+use super::document::{Document, Entries, Form};
+use super::file::{self, FileError};
+use super::helpers::{self, Helpers};
 use super::matching::Target;
 use crate::credential::Note;
 use crate::host::Env;
-use crate::secret::Secret;
 
-/// The credentials that docker's config has for a repository: `$DOCKER_CONFIG/config.json`, or
-/// `$HOME/.docker/config.json` when `DOCKER_CONFIG` is not set.
-/// <https://docs.docker.com/reference/cli/docker/#environment-variables>
+/// What docker's config and then podman's have for a repository: `$DOCKER_CONFIG/config.json`, or
+/// `$HOME/.docker/config.json` when `DOCKER_CONFIG` is not set; then `$REGISTRY_AUTH_FILE`,
+/// `$XDG_RUNTIME_DIR/containers/auth.json` and `${XDG_CONFIG_HOME:-$HOME/.config}/containers/auth.json`, all that exist.
+/// In each file the credential of the helper that it names for the registry comes first, then its entries.
+/// <https://docs.docker.com/reference/cli/docker/#environment-variables>,
+/// <https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md>
 ///
-/// Whatever is wrong with the file is a note: file and variables belong to the step's image as much as to the pod.
-#[must_use]
-pub fn credentials(env: &Env, registry: &str, repository: &str) -> Found {
-    let Some(path) = path(env) else {
-        return Found::only_note(Note::new("docker config", "absent: neither DOCKER_CONFIG nor HOME is set"));
-    };
-    let source = format!("docker config {}", path.display());
-    let text = match read(&path) {
-        Ok(text) => text,
-        Err(error) => return Found::only_note(Note::failed(source, &error)),
-    };
+/// Whatever is wrong with a file is a note: files and variables belong to the step's image as much as to the pod.
+pub async fn credentials(env: &Env, helpers: &Helpers, registry: &str, repository: &str) -> Found {
     let target = Target::new(registry, repository);
-    let mut entries = Entries::default();
-    entries.add(&source, text.expose(), Form::Config, &target);
-    entries.for_target(&target)
+    let mut found = Found::default();
+    if docker(env).is_none() {
+        found.notes.push(Note::new("docker config", "absent: neither DOCKER_CONFIG nor HOME is set"));
+    }
+    for file in files(env) {
+        found.merge(of_file(&file, env, helpers, &target).await);
+    }
+    found
+}
+
+/// A file that may hold credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ConfigFile {
+    /// Whose it is: `docker config`.
+    kind: &'static str,
+    path: PathBuf,
+    /// Whether it was not asked for: then its absence is not worth a note.
+    by_default: bool,
+}
+
+/// The files, in the order in which they are read, each once.
+fn files(env: &Env) -> Vec<ConfigFile> {
+    let docker = docker(env).map(|path| ConfigFile { kind: "docker config", path, by_default: false });
+    let podman = |path, by_default| ConfigFile { kind: "podman auth file", path, by_default };
+    let named = set(env, "REGISTRY_AUTH_FILE").map(|path| podman(path, false));
+    let in_directory = |dir: PathBuf| podman(dir.join("containers/auth.json"), true);
+    let runtime = set(env, "XDG_RUNTIME_DIR").map(in_directory);
+    let config = set(env, "XDG_CONFIG_HOME").or_else(|| set(env, "HOME").map(|home| home.join(".config")));
+    let mut files: Vec<ConfigFile> = Vec::new();
+    for file in [docker, named, runtime, config.map(in_directory)].into_iter().flatten() {
+        if files.iter().all(|earlier| earlier.path != file.path) {
+            files.push(file);
+        }
+    }
+    files
 }
 
 /// Where docker's config would be.
-fn path(env: &Env) -> Option<PathBuf> {
-    let set = |name| env.get(name).filter(|value| !value.is_empty());
-    let in_home = |home: &OsStr| Path::new(home).join(".docker/config.json");
-    set("DOCKER_CONFIG").map(|dir| Path::new(dir).join("config.json")).or_else(|| set("HOME").map(in_home))
+fn docker(env: &Env) -> Option<PathBuf> {
+    let in_home = |home: PathBuf| home.join(".docker/config.json");
+    set(env, "DOCKER_CONFIG").map(|dir| dir.join("config.json")).or_else(|| set(env, "HOME").map(in_home))
 }
 
-/// Why a config file cannot be read.
-#[derive(Debug, Error)]
-enum FileError {
-    #[error("absent")]
-    Absent,
-    #[error("absent: its directory is not a directory")]
-    NoDirectory,
-    #[error("cannot be read")]
-    Unreadable(#[source] io::Error),
-    #[error("not read: it is not a regular file")]
-    NotAFile,
-    #[error("not read: it is larger than {LIMIT} bytes")]
-    TooLarge,
-    #[error("it is not UTF-8")]
-    NotUtf8,
+/// The path in a variable that is set and not empty.
+fn set(env: &Env, name: &str) -> Option<PathBuf> {
+    env.get(name).filter(|value| !value.is_empty()).map(|value| Path::new(value).to_owned())
 }
 
-impl From<io::Error> for FileError {
-    fn from(error: io::Error) -> Self {
-        let kind = error.kind();
-        if kind == io::ErrorKind::NotFound {
-            Self::Absent
-        } else if kind == io::ErrorKind::NotADirectory {
-            Self::NoDirectory
-        } else {
-            Self::Unreadable(error)
-        }
-    }
-}
-
-fn read(path: &Path) -> Result<Secret, FileError> {
-    // The file belongs to somebody else: opening a FIFO must not wait for a writer, nor a terminal become ours.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(FileError::NotAFile);
-    }
-    // Roomy from the start: a vector that grows leaves copies behind that nobody wipes.
-    let room = usize::try_from(metadata.len().min(LIMIT) + 1).unwrap_or_default();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-    file.take(LIMIT + 1).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > LIMIT) {
-        return Err(FileError::TooLarge);
-    }
-    std::str::from_utf8(&bytes).map(|text| Secret::new(text.to_owned())).map_err(|_| FileError::NotUtf8)
+/// What one file has.
+async fn of_file(file: &ConfigFile, env: &Env, helpers: &Helpers, target: &Target) -> Found {
+    let source = format!("{} {}", file.kind, file.path.display());
+    let text = match file::read(&file.path) {
+        Ok(text) => text,
+        Err(FileError::Absent | FileError::NoDirectory) if file.by_default => return Found::default(),
+        Err(error) => return Found::only_note(Note::failed(source, &error)),
+    };
+    let document = match Document::read(text.expose(), Form::Config) {
+        Ok(document) => document,
+        Err(error) => return Found::only_note(Note::failed(source, &error)),
+    };
+    let mut found = helpers::ask(&document.helpers, helpers, env, &source, target).await;
+    let helped = !found.credentials.is_empty();
+    let mut entries = Entries::default();
+    entries.add_document(&source, document, target, helped);
+    found.merge(entries.for_target(target));
+    found
 }
 
 #[cfg(test)]
