@@ -98,12 +98,16 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::authn::document::LIMIT;
+    use crate::authn::helpers::NotRun;
     use crate::credential::Proof;
+    use crate::secret::Secret;
 
     const CONFIG: &str = r#"{"auths": {"ghcr.io": {"username": "me", "password": "hunter2"}}}"#;
 
     fn find(env: &Env) -> Found {
-        credentials(env, "ghcr.io", "team/app")
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(credentials(env, &Helpers::Not(NotRun::NotAllowed), "ghcr.io", "team/app"))
     }
 
     fn docker_config(dir: &Path) -> Env {
@@ -190,9 +194,9 @@ mod tests {
             // We are root, whom no mode stops: a link that leads to itself can be read by nobody.
             fs::remove_file(&file).unwrap();
             symlink("config.json", &file).unwrap();
-            assert!(note(&docker_config(dir.path())).contains("config.json: cannot be read: Too many levels"));
+            assert!(note(&docker_config(dir.path())).contains("config.json: cannot be read: too many symbolic links"));
         } else {
-            assert!(note(&docker_config(dir.path())).contains("config.json: cannot be read: Permission denied"));
+            assert!(note(&docker_config(dir.path())).contains("config.json: cannot be read: permission denied"));
         }
     }
 
@@ -201,5 +205,113 @@ mod tests {
         let dir = TempDir::new().unwrap();
         fs::write(dir.path().join("config.json"), b"\xff\xfe").unwrap();
         assert!(note(&docker_config(dir.path())).ends_with("config.json: it is not UTF-8"));
+    }
+
+    /// Which files are read, as far as the tests' directory is concerned.
+    fn paths(variables: &[(&str, &str)]) -> Vec<String> {
+        let env: Env = variables.iter().copied().collect();
+        files(&env).into_iter().map(|file| format!("{} {}", file.kind, file.path.display())).collect()
+    }
+
+    #[test]
+    fn dockers_config_is_followed_by_all_of_podmans_files() {
+        assert_eq!(
+            paths(&[("HOME", "/h")]),
+            ["docker config /h/.docker/config.json", "podman auth file /h/.config/containers/auth.json"]
+        );
+        assert_eq!(
+            paths(&[
+                ("HOME", "/h"),
+                ("DOCKER_CONFIG", "/d"),
+                ("REGISTRY_AUTH_FILE", "/r/auth"),
+                ("XDG_RUNTIME_DIR", "/run/user/1"),
+                ("XDG_CONFIG_HOME", "/x"),
+                ("DOCKER_AUTH_CONFIG", "{}"),
+            ]),
+            [
+                "docker config /d/config.json",
+                "podman auth file /r/auth",
+                "podman auth file /run/user/1/containers/auth.json",
+                "podman auth file /x/containers/auth.json",
+            ]
+        );
+        assert_eq!(paths(&[("HOME", ""), ("XDG_RUNTIME_DIR", "")]), [""; 0]);
+        // A file that several variables lead to is read once.
+        assert_eq!(
+            paths(&[
+                ("REGISTRY_AUTH_FILE", "/d/config.json"),
+                ("DOCKER_CONFIG", "/d"),
+                ("XDG_CONFIG_HOME", "/x"),
+                ("XDG_RUNTIME_DIR", "/x")
+            ]),
+            ["docker config /d/config.json", "podman auth file /x/containers/auth.json"]
+        );
+    }
+
+    #[test]
+    fn every_file_that_exists_helps_in_its_order() {
+        let dir = TempDir::new().unwrap();
+        for (name, user) in [
+            ("d/config.json", "one"),
+            ("r", "two"),
+            ("run/containers/auth.json", "three"),
+            ("x/containers/auth.json", "four"),
+        ] {
+            let file = dir.path().join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, CONFIG.replace("\"me\"", &format!("\"{user}\""))).unwrap();
+        }
+        let at = |name: &str| dir.path().join(name);
+        let env: Env = [
+            ("DOCKER_CONFIG", at("d")),
+            ("REGISTRY_AUTH_FILE", at("r")),
+            ("XDG_RUNTIME_DIR", at("run")),
+            ("XDG_CONFIG_HOME", at("x")),
+        ]
+        .into_iter()
+        .collect();
+        let found = find(&env);
+        assert_eq!(found.notes, []);
+        let sources: Vec<_> = found.credentials.into_iter().map(|credential| credential.source).collect();
+        let dir = dir.path().display();
+        assert_eq!(
+            sources,
+            [
+                format!("docker config {dir}/d/config.json, key \"ghcr.io\""),
+                format!("podman auth file {dir}/r, key \"ghcr.io\""),
+                format!("podman auth file {dir}/run/containers/auth.json, key \"ghcr.io\""),
+                format!("podman auth file {dir}/x/containers/auth.json, key \"ghcr.io\""),
+            ]
+        );
+    }
+
+    #[test]
+    fn only_a_file_that_was_asked_for_is_missed() {
+        let dir = TempDir::new().unwrap();
+        let env: Env = [
+            ("REGISTRY_AUTH_FILE", dir.path().join("gone")),
+            ("XDG_RUNTIME_DIR", dir.path().to_owned()),
+            ("XDG_CONFIG_HOME", "/dev/null".into()),
+        ]
+        .into_iter()
+        .collect();
+        assert_eq!(
+            find(&env).notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [
+                "docker config: absent: neither DOCKER_CONFIG nor HOME is set".to_owned(),
+                format!("podman auth file {}/gone: absent", dir.path().display()),
+            ]
+        );
+        // A default file that is there and cannot be used is told of.
+        fs::create_dir(dir.path().join("containers")).unwrap();
+        fs::write(dir.path().join("containers/auth.json"), "hunter2").unwrap();
+        let env: Env = [("HOME", dir.path()), ("XDG_RUNTIME_DIR", dir.path())].into_iter().collect();
+        assert_eq!(
+            find(&env).notes[1].to_string(),
+            format!(
+                "podman auth file {}/containers/auth.json: it is not JSON: expected value at line 1 column 1",
+                dir.path().display()
+            )
+        );
     }
 }
