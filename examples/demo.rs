@@ -12,7 +12,6 @@
 #[path = "../tests/support/kube_api.rs"]
 mod kube_api;
 #[path = "../tests/support/oci.rs"]
-#[allow(dead_code, clippy::expect_used, reason = "the demo uses a part of the tests' support")]
 mod oci;
 #[path = "demo/registry.rs"]
 mod registry;
@@ -128,15 +127,16 @@ fn demo(entrypoint: &Path) -> Result<bool> {
     let position = |such: &dyn Fn(&Event) -> bool| events.iter().position(such);
     let looked_up = position(&config);
     let first_done = position(&|event| event.who == "step 1");
+    let before = |one: Option<usize>, other: Option<usize>| one.zip(other).is_some_and(|(one, other)| one < other);
     let told = format!("{printed:?}{files:?}");
     let file = |name: &str| files.iter().find(|(found, _)| found == name).map(|(_, content)| content.as_str());
     let checks = [
-        ("the second step's command was looked up while the first worked", answered && looked_up < first_done),
+        ("the second step's command was looked up while the first worked", answered && before(looked_up, first_done)),
         (
             "under the pull secret of the pod's service account",
             events.iter().any(|event| event.what.contains(USERNAME)),
         ),
-        ("and ran when the first was done", first_done < position(&ended) && printed[1].0 == PRINTED),
+        ("and ran when the first was done", before(first_done, position(&ended)) && printed[1].0 == PRINTED),
         ("both ended well", codes == [Some(0), Some(0)]),
         ("both post files are there", file("run/0/out") == Some("") && file("run/1/out") == Some("")),
         ("and both exit codes", ["run/0/status/exitCode", "run/1/status/exitCode"].map(file) == [Some("0"); 2]),
@@ -271,7 +271,10 @@ impl Step<'_> {
         let name = if self.index == 0 { "step 1" } else { "step 2" };
         let arguments: Vec<String> = command.get_args().map(|argument| quoted(&argument.to_string_lossy())).collect();
         let line = arguments.join(" ").replace(&format!("{}/", self.dir.display()), "");
-        println!("  {name}  entrypoint {line}\n");
+        // What every step has on the first line, what is this one's own on the next.
+        let own = ["-entrypoint ", "-image "].iter().find_map(|flag| line.find(flag)).unwrap_or(line.len());
+        let (common, own) = line.split_at(own);
+        println!("  {name}  entrypoint {common}\n          {own}\n");
         let (stdout, stderr) = (File::create(self.log("stdout"))?, File::create(self.log("stderr"))?);
         let child = command.env_remove("DOCKER_CONFIG").stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn()?;
         Ok((name, child))

@@ -12,7 +12,6 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 #[path = "support/oci.rs"]
-#[allow(dead_code, reason = "each test program uses a part of this")]
 mod oci;
 #[path = "../examples/demo/registry.rs"]
 #[allow(unreachable_pub, reason = "shared with the demo")]
@@ -103,6 +102,16 @@ fn ran(ended: &Ended, stdout: &str) {
     assert_eq!(ended.stderr, "", "a success is silent");
 }
 
+/// The first line of a step's log, as soon as it is there.
+fn first_line(child: &mut std::process::Child) -> String {
+    let mut line = String::new();
+    let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
+    std::io::BufRead::read_line(&mut stderr, &mut line).unwrap();
+    // What follows is not read: the pipe is left open, so that writing to it does not fail.
+    std::mem::forget(stderr);
+    line
+}
+
 #[test]
 fn a_step_runs_what_its_image_says() {
     let world = World::new().echo("v1");
@@ -156,8 +165,8 @@ fn docker_s_config_opens_a_private_registry_and_no_output_holds_the_password() {
 
 #[test]
 fn a_registry_that_is_not_there_is_named() {
-    let host = Bound::new().host();
-    fails_with(World::new().step(&host, "team/tool:v1"), &[&host, "refused"]);
+    let (world, host) = (World::new(), Bound::new().host());
+    fails_with(world.step(&host, "team/tool:v1"), &[&host, "refused"]);
 }
 
 #[test]
@@ -236,7 +245,8 @@ fn a_registry_that_never_answers_costs_the_attempt_and_not_more() {
 fn a_lookup_that_is_killed_is_a_failed_lookup() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = silent.local_addr().unwrap().to_string();
-    let step = World::new().step(&host, "team/tool:v1");
+    let world = World::new();
+    let step = world.step(&host, "team/tool:v1");
     let child = step.start(&["--"]);
     let mut lookup = None;
     eventually("the lookup's process is there", || {
@@ -255,13 +265,12 @@ fn a_lookup_that_is_killed_is_a_failed_lookup() {
 #[test]
 fn a_failed_lookup_is_logged_when_it_happens_and_a_skip_wins_over_it() {
     let host = Bound::new().host();
-    let step = World::new().step(&host, "team/tool:v1");
+    let world = World::new();
+    let step = world.step(&host, "team/tool:v1");
     let before = step.path("before");
     let step = step.flags(["-wait_file", &before.display().to_string()]);
     let mut child = step.start(&["--"]);
-    let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut stderr, &mut line).unwrap();
+    let line = first_line(&mut child);
     assert!(line.contains(" WARN cannot look up the command of image "), "{line}");
     std::fs::write(before.with_extension("err"), "").unwrap();
     let ended = step.finish(child);
@@ -270,10 +279,48 @@ fn a_failed_lookup_is_logged_when_it_happens_and_a_skip_wins_over_it() {
 }
 
 #[test]
+fn a_registry_that_comes_up_while_the_step_waits_is_asked_again() {
+    let world = World::new().echo("v1");
+    let address = Bound::new().host();
+    let step = world.step(&address, "team/tool:v1");
+    let before = step.path("before");
+    let step = step.flags(["-wait_file", &before.display().to_string()]);
+    let mut child = step.start(&["--"]);
+    let first = first_line(&mut child);
+    assert!(first.contains("connection refused"), "{first}");
+    let registry = Registry { layout: world.layout.dir().to_owned(), authorization: None };
+    let tls = Some(world.authority.server(LOOPBACK));
+    let registry = Server::handler(Bound::to(&address), tls, move |request| registry.answer(request));
+    eventually("the registry is asked again", || registry.lines().iter().any(|line| line.contains("/blobs/")));
+    std::fs::write(before, "").unwrap();
+    let ended = step.finish(child);
+    assert_eq!((ended.code(), ended.post, ended.stdout.as_str()), (0, true, "from the image\n"), "{ended:#?}");
+}
+
+#[test]
+fn one_last_attempt_is_made_at_the_step_s_turn() {
+    // The second attempt would come after a second at the earliest; the turn comes before, and brings it.
+    let world = World::new().echo("v1");
+    let address = Bound::new().host();
+    let step = world.step(&address, "team/tool:v1");
+    let before = step.path("before");
+    let step = step.flags(["-wait_file", &before.display().to_string()]);
+    let mut child = step.start(&["--"]);
+    first_line(&mut child);
+    let registry = Registry { layout: world.layout.dir().to_owned(), authorization: None };
+    let tls = Some(world.authority.server(LOOPBACK));
+    let _registry = Server::handler(Bound::to(&address), tls, move |request| registry.answer(request));
+    std::fs::write(before, "").unwrap();
+    let ended = step.finish(child);
+    assert_eq!((ended.code(), ended.post, ended.stdout.as_str()), (0, true, "from the image\n"), "{ended:#?}");
+}
+
+#[test]
 fn a_signal_in_mid_lookup_ends_the_step_and_the_lookup() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = silent.local_addr().unwrap().to_string();
-    let step = World::new().step(&host, "team/tool:v1");
+    let world = World::new();
+    let step = world.step(&host, "team/tool:v1");
     let child = step.start(&["--"]);
     let mut lookup = None;
     eventually("the lookup's process is there", || {

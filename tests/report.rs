@@ -10,7 +10,6 @@
 
 #[path = "support/pod.rs"]
 mod pod;
-#[allow(dead_code, reason = "shared by tests that each need a part")]
 #[path = "support/skip.rs"]
 mod skip;
 

@@ -37,7 +37,7 @@ pub enum HttpError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: rustls::Error,
+        source: Box<rustls::Error>,
     },
     /// A proxy variable holds no proxy's address. Its value is not shown: it may hold a password.
     #[error("the environment variable {variable} does not hold the address of a proxy (http://HOST:PORT)")]
@@ -86,7 +86,7 @@ pub enum Unanswered {
     Unreachable,
     /// No address for the name.
     #[error("its name cannot be resolved")]
-    Name(#[source] ResolveError),
+    Name(#[source] Box<ResolveError>),
     /// Too slow.
     #[error("no answer in time")]
     TimedOut,
@@ -158,7 +158,7 @@ fn inner<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 
 /// The kind of one error of the chain, if it says one.
 fn recognised(error: &(dyn StdError + 'static)) -> Option<Unanswered> {
     if let Some(error) = error.downcast_ref::<ResolveError>() {
-        return Some(Unanswered::Name(error.clone()));
+        return Some(Unanswered::Name(Box::new(error.clone())));
     }
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(tls(error));

@@ -143,7 +143,9 @@ impl Network {
         }
         for path in &trust.extra {
             for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|source| HttpError::BadCertificate { path: path.clone(), source })?;
+                roots
+                    .add(certificate)
+                    .map_err(|source| HttpError::BadCertificate { path: path.clone(), source: source.into() })?;
             }
         }
         Ok(ClientConfig::builder_with_provider(Arc::clone(&self.provider))

@@ -16,6 +16,8 @@ use hickory_resolver::system_conf::parse_resolv_conf;
 use hickory_resolver::{Hosts, TokioResolver};
 use reqwest::dns::{Addrs, Resolve, Resolving};
 
+use crate::sys::cause::Cause;
+
 /// The largest name file that is read: the files are the image's, if kubelet did not mount over them.
 const FILE_LIMIT: u64 = 256 << 10;
 /// Bounds on what a `resolv.conf` may ask for. glibc has the same limit on servers, and its own on time.
@@ -88,7 +90,7 @@ impl Names {
             let _ = hosts.read_hosts_conf(text.as_slice());
         }
         let servers = bounded(&files.resolv_conf)
-            .map_err(|error| error.to_string())
+            .map_err(|error| Cause(&error).to_string())
             .and_then(|text| resolver(&text).map_err(|error| error.to_string()))
             .map_err(|reason| format!("{} names no usable name server: {reason}", files.resolv_conf.display()));
         Self { hosts: Arc::new(hosts), servers }
@@ -230,7 +232,7 @@ mod tests {
         assert_eq!(
             error,
             "registry.example is not in the hosts file, and /absent/resolv.conf names no usable name server: \
-             No such file or directory (os error 2)"
+             no such file or directory"
         );
     }
 }

@@ -73,7 +73,7 @@ pub enum ManifestError {
     /// Not JSON at all, a proxy's login page for example.
     #[error("the manifest is {kind} instead of JSON")]
     NotJson {
-        /// What the registry says it is.
+        /// What it is.
         kind: String,
     },
     /// JSON of another shape.
@@ -188,8 +188,7 @@ impl Document {
             return Err(ManifestError::Schema1);
         }
         if !bytes.trim_ascii_start().starts_with(b"{") {
-            let kind = if announced.is_empty() { "something".to_owned() } else { shown(&announced, 80) };
-            return Err(ManifestError::NotJson { kind });
+            return Err(ManifestError::NotJson { kind: instead_of_json(&announced, bytes) });
         }
         let raw: RawDocument = serde_json::from_slice(bytes).map_err(|source| ManifestError::Malformed { source })?;
         let own = raw.media_type.as_deref().map(essence).unwrap_or_default();
@@ -209,6 +208,19 @@ impl Document {
             Kind::Artifact => Err(ManifestError::Artifact { media_type: shown(&own, 80) }),
             Kind::Unknown => Err(ManifestError::Shapeless),
         }
+    }
+}
+
+/// What bytes that are no JSON object are, for a message: what they show themselves, or what they are announced as.
+fn instead_of_json(announced: &str, bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        "empty".to_owned()
+    } else if bytes.starts_with(b"\x1f\x8b") {
+        "compressed data".to_owned()
+    } else if announced.is_empty() || announced.ends_with("json") {
+        "something else".to_owned()
+    } else {
+        shown(announced, 80)
     }
 }
 
@@ -406,7 +418,9 @@ mod tests {
         let sha512 = r#"{"config":{"digest":"sha512:00","size":1}}"#;
         for (header, body, sentence) in [
             (Some("text/html"), "<html>", "the manifest is text/html instead of JSON"),
-            (None, "", "the manifest is something instead of JSON"),
+            (None, "", "the manifest is empty instead of JSON"),
+            (None, "hello", "the manifest is something else instead of JSON"),
+            (Some(OCI_MANIFEST), "\u{1f}\u{8b}", "the manifest is something else instead of JSON"),
             (Some(OCI_MANIFEST), "[]", "instead of JSON"),
             (Some(OCI_MANIFEST), "{", "the manifest is malformed"),
             (Some(OCI_MANIFEST), deep.as_str(), "the manifest is malformed"),

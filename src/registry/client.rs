@@ -186,7 +186,7 @@ impl Lookup<'_> {
         for _ in 0..DOCUMENTS {
             let Some((descriptor, named, depth)) = left.pop_front() else {
                 let reference = self.reference.to_string();
-                return Err(RegistryError::NoPlatform { reference, wanted: wanted.clone(), offered }.into());
+                return Err(RegistryError::NoPlatform { reference, wanted: wanted.to_string(), offered }.into());
             };
             let answer = self.get(session, "manifests", &descriptor.digest.to_string(), What::Manifest).await;
             let answer = answer.map_err(|failed| self.incomplete(failed))?;
@@ -266,7 +266,7 @@ impl Lookup<'_> {
                 host: answer.host.clone(),
                 what,
                 reference: self.reference.to_string(),
-                source,
+                source: Box::new(source),
             }),
         }
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::PlaceError;
 use crate::http::{HttpError, Unanswered};
-use crate::image::{ConfigError, DigestMismatch, ManifestError, Platform, shown};
+use crate::image::{ConfigError, DigestMismatch, ManifestError, shown};
 
 /// The longest part of a registry's own words that is shown, in characters.
 const WORDS: usize = 200;
@@ -261,7 +261,7 @@ pub enum RegistryError {
         /// The canonical reference.
         reference: String,
         /// Both digests.
-        source: DigestMismatch,
+        source: Box<DigestMismatch>,
     },
     /// A manifest that is none.
     #[error("{host} has something else than an image under {reference}")]
@@ -289,7 +289,7 @@ pub enum RegistryError {
         /// The canonical reference.
         reference: String,
         /// What was wanted.
-        wanted: Platform,
+        wanted: String,
         /// What there is.
         offered: Vec<String>,
     },
@@ -299,6 +299,17 @@ pub enum RegistryError {
         /// The canonical reference.
         reference: String,
     },
+}
+
+/// What asking again later is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Nothing: the image, or what was asked for, must change first.
+    Useless,
+    /// Something only if there is a credential that could not be read yet.
+    WithMoreCredentials,
+    /// Time may mend it.
+    Worthwhile,
 }
 
 impl RegistryError {
@@ -320,25 +331,22 @@ impl RegistryError {
         }
     }
 
-    /// Whether asking again later cannot help. A 401, 403 or 404 is permanent only if every credential that there should
-    /// be was there: that is the caller's to know.
+    /// What asking again later is worth.
     #[must_use]
-    pub fn is_permanent(&self) -> bool {
+    pub fn retry(&self) -> Retry {
         match self {
-            Self::Host { .. }
-            | Self::NoCredential { .. }
-            | Self::Denied { .. }
-            | Self::NotFound { .. }
-            | Self::WrongDigest { .. }
-            | Self::NoPlatform { .. }
-            | Self::EndlessIndex { .. } => true,
+            Self::Host { .. } | Self::WrongDigest { .. } | Self::NoPlatform { .. } | Self::EndlessIndex { .. } => {
+                Retry::Useless
+            }
+            // A registry may say 404 of what it hides from us.
+            Self::NoCredential { .. } | Self::Denied { .. } | Self::NotFound { .. } => Retry::WithMoreCredentials,
             Self::Manifest { source, .. } => match source {
-                ManifestError::Schema1 | ManifestError::Artifact { .. } | ManifestError::Ambiguous => true,
+                ManifestError::Schema1 | ManifestError::Artifact { .. } | ManifestError::Ambiguous => Retry::Useless,
                 // A proxy's page, a half-written file: these pass.
                 ManifestError::NotJson { .. }
                 | ManifestError::Malformed { .. }
                 | ManifestError::Shapeless
-                | ManifestError::Digest { .. } => false,
+                | ManifestError::Digest { .. } => Retry::Worthwhile,
             },
             Self::Client { .. }
             | Self::Unanswered { .. }
@@ -352,7 +360,7 @@ impl RegistryError {
             | Self::NoToken { .. }
             | Self::Redirect { .. }
             | Self::TooManyRedirects { .. }
-            | Self::Config { .. } => false,
+            | Self::Config { .. } => Retry::Worthwhile,
         }
     }
 

@@ -9,6 +9,7 @@ pub mod helper;
 pub mod inotify;
 pub mod isolation;
 pub mod leash;
+pub mod memory;
 pub mod poll;
 pub mod process;
 pub mod signals;

@@ -2,6 +2,9 @@
 //!
 //! <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>
 
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this")]
+#![allow(clippy::expect_used, reason = "a test that cannot write its images is to fail")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

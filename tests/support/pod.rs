@@ -1,5 +1,7 @@
 //! A pod's directories in small, in which the library reports a step's end, and what that left there.
 
+#![allow(unreachable_pub, reason = "a module of a test program")]
+
 use std::fs;
 use std::path::PathBuf;
 

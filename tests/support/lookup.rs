@@ -1,0 +1,130 @@
+//! A lookup against the tests' registries: trust, names and settings as values, and the story that it tells.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot set up its parts is to fail")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use entrypoint::credential::{Credential, Note, Proof};
+use entrypoint::host::Env;
+use entrypoint::http::{NameFiles, Network};
+use entrypoint::registry::{FetchFailure, FetchedImage, Patience, RegistryError, Settings, fetch_image};
+use entrypoint::secret::Secret;
+use entrypoint::sys::cause::chain;
+use rustls::ServerConfig;
+use tempfile::TempDir;
+
+use super::tls::{Authority, LOOPBACK};
+
+/// A name that is no loopback name, and leads to 127.0.0.1 by the hosts file of the tests.
+pub const FOREIGN: &str = "registry.example";
+/// Another one.
+pub const FOREIGN_AUTH: &str = "auth.example";
+/// What no output may hold.
+pub const PASSWORD: &str = "hunter2-secret";
+
+/// Everything that a lookup is given.
+pub struct Setup {
+    directory: TempDir,
+    pub settings: Settings,
+    pub tls: Arc<ServerConfig>,
+    pub platform: String,
+    network: Network,
+}
+
+impl Setup {
+    /// An authority whose servers are trusted under every name of the tests, and no pauses.
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = Authority::new("registry test authority");
+        authority.write(directory.path());
+        let files =
+            NameFiles { resolv_conf: directory.path().join("resolv.conf"), hosts: directory.path().join("hosts") };
+        std::fs::write(&files.hosts, format!("127.0.0.1 {FOREIGN} {FOREIGN_AUTH}\n")).expect("hosts");
+        let network = Network::with_name_files(&Env::default(), &files).expect("a network");
+        let names: Vec<&str> = LOOPBACK.iter().copied().chain([FOREIGN, FOREIGN_AUTH]).collect();
+        Self {
+            tls: authority.server(&names),
+            directory,
+            settings: Settings { patience: Patience::without_pauses(), ..Settings::default() },
+            platform: "linux/amd64".to_owned(),
+            network,
+        }
+    }
+
+    /// With the authority's certificate for a registry.
+    pub fn trusting(mut self, registry: impl Into<String>) -> Self {
+        self.settings.certificates.push((registry.into(), self.directory.path().join("ca.crt")));
+        self
+    }
+
+    /// With plain http allowed for a registry.
+    pub fn insecure(mut self, registry: impl Into<String>) -> Self {
+        self.settings.insecure.push(registry.into());
+        self
+    }
+
+    /// Giving up on a silent server soon: for servers that stay silent until then.
+    pub fn impatient(mut self) -> Self {
+        self.network = self.network.with_read_timeout(Duration::from_millis(50));
+        self
+    }
+
+    /// For another platform than `linux/amd64`.
+    pub fn wanting(mut self, platform: &str) -> Self {
+        self.platform = platform.to_owned();
+        self
+    }
+
+    /// The lookup. Whatever comes of it, no secret is in it.
+    pub fn fetch(&self, reference: &str, credentials: &[Credential]) -> Result<FetchedImage, FetchFailure> {
+        let reference = reference.parse().expect("a reference");
+        let platform = self.platform.parse().expect("a platform");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let outcome = runtime.block_on(fetch_image(&self.network, &self.settings, &reference, &platform, credentials));
+        let shown = match &outcome {
+            Ok(image) => format!("{image:?}"),
+            Err(failure) => format!("{failure:?} {}", chain(&failure.error)),
+        };
+        assert!(!shown.contains(PASSWORD), "{shown}");
+        outcome
+    }
+
+    /// A lookup that must succeed.
+    pub fn image(&self, reference: &str, credentials: &[Credential]) -> FetchedImage {
+        match self.fetch(reference, credentials) {
+            Ok(image) => image,
+            Err(failure) => panic!("{}; {:?}", chain(&failure.error), failure.notes),
+        }
+    }
+
+    /// A lookup that must fail: its sentence, the error, the notes.
+    pub fn failure(&self, reference: &str, credentials: &[Credential]) -> (String, RegistryError, Vec<String>) {
+        match self.fetch(reference, credentials) {
+            Ok(image) => panic!("{image:?}"),
+            Err(FetchFailure { error, notes }) => (chain(&error), error, lines(&notes)),
+        }
+    }
+}
+
+/// Notes as they are printed.
+pub fn lines(notes: &[Note]) -> Vec<String> {
+    notes.iter().map(Note::to_string).collect()
+}
+
+/// A user with the password of the tests.
+pub fn user(name: &str) -> Credential {
+    let proof = Proof::Basic { username: name.to_owned(), password: Secret::new(PASSWORD.to_owned()) };
+    Credential { proof, source: format!("pull secret of {name}") }
+}
+
+/// An identity token.
+pub fn identity() -> Credential {
+    Credential { proof: Proof::IdentityToken(Secret::new(PASSWORD.to_owned())), source: "an identity".to_owned() }
+}
+
+/// A registry token.
+pub fn registry_token() -> Credential {
+    Credential { proof: Proof::RegistryToken(Secret::new(PASSWORD.to_owned())), source: "a token".to_owned() }
+}
