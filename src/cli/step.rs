@@ -83,6 +83,12 @@ fn lookup(flags: &mut ArgMatches, image: String) -> LookupSpec {
         image,
         namespace: flags.remove_one::<Option<String>>("taskrun_namespace").flatten(),
         service_account: flags.remove_one::<Option<String>>("taskrun_service_account").flatten(),
+        pull_secrets: flags
+            .remove_many::<Vec<String>>("image_pull_secrets")
+            .map(|all| all.flatten().collect())
+            .unwrap_or_default(),
+        mounted: Vec::new(),
+        exec_helpers: flags.remove_one("image_exec_helpers").unwrap_or_default(),
         certificates: flags
             .remove_many::<Option<(String, PathBuf)>>("image_registry_certificate")
             .map(|all| all.flatten().collect())

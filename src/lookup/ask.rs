@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::document::{Failure, Found};
 use crate::authn;
+use crate::authn::helpers::Helpers;
 use crate::credential::{Credential, Note};
-use crate::host::Env;
+use crate::host::{Dirs, Env};
 use crate::http::Network;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
@@ -99,22 +100,34 @@ async fn gather(
     let mut found = authn::Found::default();
     #[cfg(feature = "kube")]
     let complete = {
-        let read = crate::kube::pull_secrets(
-            network,
-            env,
-            &spec.service_account_dir,
-            spec.namespace.as_deref(),
-            spec.service_account.as_deref(),
-            crate::kube::CALL_DEADLINE,
-        )
-        .await;
+        let wanted = crate::kube::Wanted {
+            dir: &spec.service_account_dir,
+            namespace: spec.namespace.as_deref(),
+            service_account: spec.service_account.as_deref(),
+            pull_secrets: &spec.pull_secrets,
+            call_deadline: crate::kube::CALL_DEADLINE,
+        };
+        let read = crate::kube::pull_secrets(network, env, &wanted).await;
         notes.extend(read.notes);
         found.merge(authn::pull_secrets::credentials(&read.secrets, registry, repository));
         read.complete
     };
     #[cfg(not(feature = "kube"))]
-    let (complete, _, _) = (true, spec, network);
-    found.merge(authn::docker_config::credentials(env, registry, repository));
+    let complete = {
+        let _ = network;
+        if !spec.pull_secrets.is_empty() {
+            let secrets = format!("pull secrets {} of -image_pull_secrets", spec.pull_secrets.join(", "));
+            notes.push(Note::new(secrets, "not read: this entrypoint was built without the feature kube"));
+        }
+        true
+    };
+    let mounts = Dirs::default().creds_secrets;
+    found.merge(authn::mounted::credentials(&mounts, &spec.mounted, registry, repository));
+    // A helper may take longer than the attempt has left.
+    notes.append(&mut found.notes);
+    // An attempt at the step's turn is not told apart yet.
+    let helpers = Helpers::in_attempt(spec.exec_helpers, false, env);
+    found.merge(authn::config_files::credentials(env, &helpers, registry, repository).await);
     notes.extend(found.notes);
-    Gathered { credentials: found.credentials, complete }
+    Gathered { credentials: found.credentials, complete: complete && !found.deferred }
 }

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod helper;
 pub mod inotify;
 pub mod isolation;
+pub mod leash;
 pub mod memory;
 pub mod poll;
 pub mod process;
