@@ -12,7 +12,7 @@ use crate::cli::{self, Invocation, UsageError};
 use crate::commands::{run_image, version};
 use crate::host::Host;
 use crate::log;
-use crate::lookup::{Found, Lookup};
+use crate::lookup::{Found, Lookup, When};
 use crate::outcome::{NotRunKind, Outcome};
 use crate::report;
 use crate::setup;
@@ -116,7 +116,10 @@ impl Pass<'_> {
         }
         make_directories(&spec.report.metadata_dir)?;
         let mut lookup = match &spec.command {
-            CommandSource::Image(image) => Some(Lookup::start(image, host, self.signals.found_mask())),
+            CommandSource::Image(image) => {
+                let when = if spec.wait.files.is_empty() { When::Turn } else { When::Waiting };
+                Some(Lookup::start(image, host, self.signals.found_mask(), when))
+            }
             CommandSource::Given(_) | CommandSource::PlatformTable => None,
         };
         let wait = self.wait_for_turn(lookup.as_mut())?;
