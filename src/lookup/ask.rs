@@ -7,8 +7,9 @@ use crate::authn;
 use crate::credential::{Credential, Note};
 use crate::host::Env;
 use crate::http::Network;
-use crate::image::platform::Platform;
+use crate::image::platform::{self, Platform};
 use crate::image::reference::Reference;
+use crate::image::shown;
 use crate::registry::{self, Patience, Settings};
 use crate::spec::LookupSpec;
 use crate::sys::cause::chain;
@@ -69,7 +70,7 @@ async fn ask_registry(
                 index_digest: image.index_digest.map(|digest| digest.to_string()),
                 manifest_digest: image.manifest_digest.to_string(),
                 config_digest: image.config_digest.to_string(),
-                platform: image.platform.to_string(),
+                platform: shown(&image.platform.to_string(), platform::SHOWN),
                 credential: image.credential,
                 notes: std::mem::take(notes),
             })

@@ -12,11 +12,14 @@ use super::{Challenge, FetchFailure, FetchedImage, Refusal, RegistryError, Setti
 use crate::credential::{Credential, Note, Proof};
 use crate::http::{Network, Unanswered};
 use crate::image::manifest::{ACCEPT, Candidate};
-use crate::image::{Descriptor, Digest, Document, ImageConfig, Index, Manifest, Platform, Reference};
+use crate::image::platform::SHOWN as PLATFORM;
+use crate::image::{Descriptor, Digest, Document, ImageConfig, Index, Manifest, Platform, Reference, shown};
 
 /// How many documents an index may lead to before one is found that fits, and how deep indexes may be nested.
 const DOCUMENTS: usize = 10;
 const DEPTH: usize = 3;
+/// How many unknown schemes a message names.
+const SCHEMES: usize = 5;
 
 /// Asks the registry of `reference` what the image for `platform` runs. Each credential is tried in turn, then none; the
 /// first that the registry accepts wins.
@@ -204,7 +207,7 @@ impl Lookup<'_> {
                     if !guessed || wanted.fit(&image.platform).is_some() {
                         return Ok(image);
                     }
-                    offered.push(image.platform.to_string());
+                    offered.push(shown(&image.platform.to_string(), PLATFORM));
                 }
             }
         }
@@ -321,7 +324,7 @@ impl Lookup<'_> {
             if hides || session.authorization.is_some() || challenges.contains(&Challenge::Basic) {
                 return Ok(false);
             }
-            return Err(Failed::Unknown(challenges.into_iter().filter_map(scheme).collect()));
+            return Err(Failed::Unknown(challenges.into_iter().filter_map(scheme).take(SCHEMES).collect()));
         };
         let is_final = session.credential.is_some_and(|c| matches!(c.proof, Proof::RegistryToken(_)));
         if is_final || session.met.as_ref() == Some(challenge) {
@@ -390,7 +393,7 @@ fn speaks_no_tls(error: &RegistryError, registry: &str) -> bool {
 /// A scheme's name, for a message; those that are known have none.
 fn scheme(challenge: Challenge) -> Option<String> {
     match challenge {
-        Challenge::Other { scheme } => Some(crate::image::shown(&scheme, 40)),
+        Challenge::Other { scheme } => Some(shown(&scheme, 40)),
         Challenge::Basic | Challenge::Bearer { .. } => None,
     }
 }
