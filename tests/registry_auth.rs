@@ -315,6 +315,18 @@ fn an_answer_without_a_token_or_a_login_of_another_kind_is_told() {
     server.finish();
 }
 
+#[test]
+fn a_registry_with_ever_new_challenges_does_not_have_the_token_service_asked_without_end() {
+    let (server, reference, setup) = registry(|challenge| {
+        let renewed = |n: usize| challenge.replace("ci/app:pull", &format!("ci/app:pull,{n}"));
+        let token = || on("GET", "/token", |_| Answer::json(r#"{"token":"tok"}"#));
+        (0..3).flat_map(|n| [refuse(&tag_path("1"), 401, &[&renewed(n)]), token()]).take(5).collect()
+    });
+    let (story, ..) = setup.failure(&reference, &[]);
+    assert!(story.ends_with("401 UNAUTHORIZED: authentication required"), "{story}");
+    server.finish();
+}
+
 /// A registry under a name that is no loopback name, with this challenge; what a lookup with a password says.
 fn foreign(realm: &str, credentials: &[Credential]) -> (String, String) {
     let bound = Bound::new();

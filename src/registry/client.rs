@@ -18,6 +18,8 @@ use crate::image::{Descriptor, Digest, Document, ImageConfig, Index, Manifest, P
 /// How many documents an index may lead to before one is found that fits, and how deep indexes may be nested.
 const DOCUMENTS: usize = 10;
 const DEPTH: usize = 3;
+/// How many challenges are met for one document. A second is met where the first was for less than the document needs.
+const CHALLENGES: usize = 2;
 /// How many unknown schemes a message names.
 const SCHEMES: usize = 5;
 
@@ -292,6 +294,7 @@ impl Lookup<'_> {
     ) -> Result<Answer, Failed> {
         let path = format!("v2/{}/{kind}/{identifier}", self.reference.repository());
         let accept = (what == What::Manifest).then_some(ACCEPT);
+        let mut challenges = 0;
         loop {
             let authorization = session.authorization.clone();
             let question = Question { what, accept, authorization: authorization.as_ref(), form: None };
@@ -299,9 +302,11 @@ impl Lookup<'_> {
             if answer.status.is_success() {
                 return Ok(answer);
             }
-            if !self.authorized(session, &answer).await? {
+            // A registry that has a new challenge each time could otherwise have its token service asked without end.
+            if challenges == CHALLENGES || !self.authorized(session, &answer).await? {
                 return Err(refused(answer, what));
             }
+            challenges += 1;
         }
     }
 
