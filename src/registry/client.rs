@@ -40,7 +40,12 @@ pub async fn fetch_image(
         let error = RegistryError::Host { registry: reference.registry().to_owned() };
         return Err(FetchFailure { error, notes: Vec::new() });
     };
-    let asker = Asker::new(network, settings, registry);
+    let mut asker = Asker::new(network, settings, registry);
+    for credential in credentials {
+        let (Proof::Basic { password: secret, .. } | Proof::IdentityToken(secret) | Proof::RegistryToken(secret)) =
+            &credential.proof;
+        asker.keep_secret(secret.clone());
+    }
     let mut lookup = Lookup { asker, reference, wanted: platform, reached: false, root: None };
     match lookup.with_each(credentials).await {
         Ok(image) => Ok(FetchedImage { notes: lookup.asker.notes, ..image }),
