@@ -30,14 +30,6 @@ pub enum ConfigError {
     },
 }
 
-/// An image that does not say what to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the image has neither ENTRYPOINT nor CMD, so there is nothing to run: give the step a command, as in \
-     `command: [\"/path/in/the/image\"]`"
-)]
-pub struct NoCommand;
-
 #[derive(Deserialize)]
 struct RawConfig {
     #[serde(default)]
@@ -95,22 +87,6 @@ impl ImageConfig {
         };
         Ok(Self { entrypoint: run.entrypoint, cmd: run.cmd, platform })
     }
-
-    /// What a step runs: ENTRYPOINT, with CMD behind it only when the step has no arguments of its own; CMD when there is
-    /// no ENTRYPOINT, even if the step has arguments, which its caller appends. This is the rule of Tekton's controller
-    /// (`imageInfo` in `pkg/pod/entrypoint_lookup_impl.go`), and not Docker's.
-    ///
-    /// # Errors
-    ///
-    /// [`NoCommand`], when there is neither.
-    pub fn command(&self, has_args: bool) -> Result<Vec<String>, NoCommand> {
-        match (self.entrypoint.is_empty(), self.cmd.is_empty()) {
-            (true, true) => Err(NoCommand),
-            (true, false) => Ok(self.cmd.clone()),
-            (false, _) if has_args => Ok(self.entrypoint.clone()),
-            (false, _) => Ok(self.entrypoint.iter().chain(&self.cmd).cloned().collect()),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -119,33 +95,6 @@ mod tests {
 
     fn config(text: &str) -> ImageConfig {
         ImageConfig::parse(text.as_bytes()).expect(text)
-    }
-
-    #[test]
-    fn the_command_follows_tektons_rule() {
-        let both = config(r#"{"config":{"Entrypoint":["/e","-x"],"Cmd":["c"]}}"#);
-        let entrypoint = config(r#"{"config":{"Entrypoint":["/e"],"Cmd":null}}"#);
-        let cmd = config(r#"{"config":{"Cmd":["sh"]}}"#);
-        let neither = config(r#"{"config":{"Entrypoint":[],"Cmd":[]}}"#);
-        for (config, has_args, command) in [
-            (&both, false, Ok(vec!["/e", "-x", "c"])),
-            (&both, true, Ok(vec!["/e", "-x"])),
-            (&entrypoint, false, Ok(vec!["/e"])),
-            (&entrypoint, true, Ok(vec!["/e"])),
-            (&cmd, false, Ok(vec!["sh"])),
-            (&cmd, true, Ok(vec!["sh"])),
-            (&neither, false, Err(NoCommand)),
-            (&neither, true, Err(NoCommand)),
-        ] {
-            let command = command.map(|words| words.into_iter().map(str::to_owned).collect::<Vec<_>>());
-            assert_eq!(config.command(has_args), command, "{config:?} {has_args}");
-        }
-    }
-
-    #[test]
-    fn an_image_without_a_command_gets_the_line_to_add() {
-        let message = NoCommand.to_string();
-        assert!(message.contains("neither ENTRYPOINT nor CMD") && message.contains("command: ["), "{message}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ pub mod manifest;
 pub mod platform;
 pub mod reference;
 
-pub use self::config::{ConfigError, ImageConfig, NoCommand};
+pub use self::config::{ConfigError, ImageConfig};
 pub use self::digest::{Digest, DigestError, DigestMismatch};
 pub use self::manifest::{Descriptor, Document, Index, Manifest, ManifestError};
 pub use self::platform::{Platform, PlatformError};

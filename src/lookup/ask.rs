@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use super::document::{Failure, Found};
 use crate::authn;
+use crate::authn::helpers::Helpers;
 use crate::credential::{Credential, Note};
-use crate::host::Env;
+use crate::host::{Dirs, Env};
 use crate::http::Network;
 use crate::image::platform::{self, Platform};
 use crate::image::reference::Reference;
 use crate::image::shown;
-use crate::registry::{self, Patience, Settings};
+use crate::registry::{self, Patience, Retry, Settings};
 use crate::spec::LookupSpec;
 use crate::sys::cause::chain;
 
@@ -32,18 +33,11 @@ pub(super) fn ask(spec: &LookupSpec, env: &Env) -> Result<Found, Failure> {
         let limit = spec.timeout.saturating_sub(MARGIN.min(spec.timeout / 4));
         tokio::time::timeout(limit, ask_registry(spec, env, &network, &reference, &mut notes)).await
     });
-    match asked {
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(reason)) => Err(Failure { notes, ..failure(reason) }),
-        Err(_) => Err(Failure {
-            notes,
-            ..failure(format!(
-                "no answer from {} within {:?} (-image_lookup_timeout)",
-                reference.registry(),
-                spec.timeout
-            ))
-        }),
-    }
+    asked.unwrap_or_else(|_| {
+        let registry = reference.registry();
+        let reason = format!("no answer from {registry} within {:?} (-image_lookup_timeout)", spec.timeout);
+        Err(Failure { retryable: true, notes, ..failure(reason) })
+    })
 }
 
 /// The lookup itself. Notes are left behind as they come, so that they are there when the time is up.
@@ -53,14 +47,14 @@ async fn ask_registry(
     network: &Network,
     reference: &Reference,
     notes: &mut Vec<Note>,
-) -> Result<Found, String> {
-    let credentials = gather(spec, env, network, reference, notes).await;
+) -> Result<Found, Failure> {
+    let gathered = gather(spec, env, network, reference, notes).await;
     let settings = Settings {
         certificates: spec.certificates.clone(),
         insecure: spec.insecure.clone(),
         patience: Patience::default(),
     };
-    match registry::fetch_image(network, &settings, reference, &Platform::host(), &credentials).await {
+    match registry::fetch_image(network, &settings, reference, &Platform::host(), &gathered.credentials).await {
         Ok(image) => {
             notes.extend(image.notes);
             Ok(Found {
@@ -77,38 +71,64 @@ async fn ask_registry(
         }
         Err(failure) => {
             notes.extend(failure.notes);
-            Err(chain(&failure.error))
+            let retryable = match failure.error.retry() {
+                Retry::Useless => false,
+                Retry::WithMoreCredentials => !gathered.complete,
+                Retry::Worthwhile => true,
+            };
+            let reason = chain(&failure.error);
+            Err(Failure { retryable, notes: std::mem::take(notes), ..Failure::of(&spec.image, reason) })
         }
     }
 }
 
-/// Every credential that the pod has for this image, in the order in which they are tried.
+/// The credentials of a pod for an image, in the order in which they are tried.
+struct Gathered {
+    credentials: Vec<Credential>,
+    /// Whether everything that is named could be read: what is not there now may be there later.
+    complete: bool,
+}
+
+/// Asks every source that a pod has for credentials.
 async fn gather(
     spec: &LookupSpec,
     env: &Env,
     network: &Network,
     reference: &Reference,
     notes: &mut Vec<Note>,
-) -> Vec<Credential> {
+) -> Gathered {
     let (registry, repository) = (reference.registry(), reference.repository());
     let mut found = authn::Found::default();
     #[cfg(feature = "kube")]
-    {
-        let read = crate::kube::pull_secrets(
-            network,
-            env,
-            &spec.service_account_dir,
-            spec.namespace.as_deref(),
-            spec.service_account.as_deref(),
-            crate::kube::CALL_DEADLINE,
-        )
-        .await;
+    let complete = {
+        let wanted = crate::kube::Wanted {
+            dir: &spec.service_account_dir,
+            namespace: spec.namespace.as_deref(),
+            service_account: spec.service_account.as_deref(),
+            pull_secrets: &spec.pull_secrets,
+            call_deadline: crate::kube::CALL_DEADLINE,
+        };
+        let read = crate::kube::pull_secrets(network, env, &wanted).await;
         notes.extend(read.notes);
         found.merge(authn::pull_secrets::credentials(&read.secrets, registry, repository));
-    }
+        read.complete
+    };
     #[cfg(not(feature = "kube"))]
-    let _ = (spec, network);
-    found.merge(authn::docker_config::credentials(env, registry, repository));
+    let complete = {
+        let _ = network;
+        if !spec.pull_secrets.is_empty() {
+            let secrets = format!("pull secrets {} of -image_pull_secrets", spec.pull_secrets.join(", "));
+            notes.push(Note::new(secrets, "not read: this entrypoint was built without the feature kube"));
+        }
+        true
+    };
+    let mounts = Dirs::default().creds_secrets;
+    found.merge(authn::mounted::credentials(&mounts, &spec.mounted, registry, repository));
+    // A helper may take longer than the attempt has left.
+    notes.append(&mut found.notes);
+    // An attempt at the step's turn is not told apart yet.
+    let helpers = Helpers::in_attempt(spec.exec_helpers, false, env);
+    found.merge(authn::config_files::credentials(env, &helpers, registry, repository).await);
     notes.extend(found.notes);
-    found.credentials
+    Gathered { credentials: found.credentials, complete: complete && !found.deferred }
 }
