@@ -120,6 +120,13 @@ fn the_step_gets_the_mask_found_at_the_start_and_default_dispositions() {
 }
 
 #[test]
+fn a_step_s_end_is_seen_even_when_we_were_started_with_sigchld_ignored() {
+    // The kernel reaps the children of such a process itself, and tells nobody. The time limit is for a test that fails.
+    let ended = Step::new().under(&["timeout", "-s", "KILL", "60", "env", "--ignore-signal=CHLD"]).sh("exit 3");
+    assert_eq!((ended.code(), ended.err), (3, true), "{ended:#?}");
+}
+
+#[test]
 fn the_step_has_its_own_group_our_session_and_none_of_our_descriptors() {
     let ended = Step::new().sh("read pid comm state ppid pgrp session rest </proc/$$/stat; \
          [ $pid = $pgrp ] && [ $session != $pid ] && exec ls -l /proc/self/fd");

@@ -41,6 +41,9 @@ impl Signals {
     pub fn block() -> io::Result<Self> {
         let every = SigSet::all();
         let found = Mask(every.thread_swap_mask(SigmaskHow::SIG_SETMASK)?);
+        // Where SIGCHLD is ignored, the kernel takes the status of every child, and nobody learns that one has ended.
+        // SAFETY: the default disposition is no handler.
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
         let source = SignalFd::with_flags(&every, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Self { source, found })
     }
