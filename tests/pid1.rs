@@ -127,6 +127,23 @@ fn a_step_s_end_is_seen_even_when_we_were_started_with_sigchld_ignored() {
 }
 
 #[test]
+fn a_log_that_nobody_reads_does_not_kill_the_step() {
+    // Writing a line to it is answered with SIGPIPE, which is ours and not to be forwarded.
+    let step = Step::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let flag = |name: &str, file: &str| format!("-{name}={}", step.path(file).display());
+    let status = Command::new(step::entrypoint())
+        .args([flag("post_file", "out"), flag("termination_path", "termination"), flag("step_metadata_dir", "status")])
+        .args(["-entrypoint", "/bin/sleep", "an argument that is warned of", "--", "0.2"])
+        .stderr(writer)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(step.path("out").exists());
+}
+
+#[test]
 fn the_step_has_its_own_group_our_session_and_none_of_our_descriptors() {
     let ended = Step::new().sh("read pid comm state ppid pgrp session rest </proc/$$/stat; \
          [ $pid = $pgrp ] && [ $session != $pid ] && exec ls -l /proc/self/fd");

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, raise, signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 
 /// The mask of blocked signals that the process was started with. The step gets it back.
 #[derive(Debug, Clone, Copy)]
@@ -54,13 +54,17 @@ impl Signals {
         self.found
     }
 
-    /// The next signal that arrived, if there is one: its number, real-time signals included.
+    /// The next signal that somebody sent us, if there is one: its number, real-time signals included.
     ///
     /// # Errors
     /// When the stream cannot be read.
     pub fn receive(&mut self) -> io::Result<Option<i32>> {
-        let signal = self.source.read_signal()?;
-        Ok(signal.and_then(|info| i32::try_from(info.ssi_signo).ok()))
+        while let Some(signal) = self.source.read_signal()? {
+            if !is_answer_to_own_write(&signal) {
+                return Ok(i32::try_from(signal.ssi_signo).ok());
+            }
+        }
+        Ok(None)
     }
 
     /// Dies of a signal that asked for it: its default disposition, unblocked and raised again. Returns when that does
@@ -74,6 +78,12 @@ impl Signals {
         let _ = only.thread_unblock();
         let _ = raise(name);
     }
+}
+
+/// Whether a signal says that nobody reads what we have written, a line of the log. It waits even where it is ignored,
+/// because it is blocked.
+fn is_answer_to_own_write(signal: &siginfo) -> bool {
+    i32::try_from(signal.ssi_signo) == Ok(libc::SIGPIPE) && signal.ssi_pid == std::process::id()
 }
 
 impl AsFd for Signals {
