@@ -254,3 +254,30 @@ fn a_step_whose_time_is_up_is_killed_with_its_whole_group() {
         std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
     });
 }
+
+/// Set in the process that is a step: it leaves its group for the supervisor's.
+const LEAVE_GROUP: &str = "ENTRYPOINT_TEST_LEAVE_GROUP";
+
+#[test]
+fn a_step_that_has_left_its_group_is_killed_when_its_time_is_up() {
+    use nix::unistd::{Pid, getpgid, getppid, setpgid};
+    if std::env::var_os(LEAVE_GROUP).is_some() {
+        setpgid(Pid::from_raw(0), getpgid(Some(getppid())).unwrap()).unwrap();
+        std::thread::sleep(std::time::Duration::from_secs(60));
+        return;
+    }
+    let this = std::env::current_exe().unwrap().display().to_string();
+    let name = "a_step_that_has_left_its_group_is_killed_when_its_time_is_up";
+    let ended = Step::new().env(LEAVE_GROUP, "1").run(&[
+        "-timeout",
+        "1s",
+        "-entrypoint",
+        &this,
+        "--",
+        "--exact",
+        name,
+        "--nocapture",
+    ]);
+    assert_eq!((ended.code(), ended.err), (1, true), "{ended:#?}");
+    assert!(ended.message.as_ref().is_some_and(|message| message.contains("TimeoutExceeded")), "{ended:#?}");
+}
