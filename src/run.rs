@@ -16,7 +16,7 @@ use crate::lookup::{Found, Lookup};
 use crate::outcome::{NotRunKind, Outcome};
 use crate::report;
 use crate::setup;
-use crate::spec::{CommandSource, StepSpec, Timeout};
+use crate::spec::{CommandSource, SetupCommand, StepSpec, Timeout};
 use crate::step::command::{self, Program};
 use crate::step::runner::{self, RunError};
 use crate::step::start_error;
@@ -33,22 +33,31 @@ pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
     let signals = Signals::block();
     match cli::parse(argv) {
         Ok(Invocation::Step(spec)) => step(&spec, host, signals).into(),
-        Ok(Invocation::Setup(command)) => match setup::run(&command, &host.dirs) {
-            Ok(line) => {
-                log::say(line);
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                log::say(format_args!("{} error: {}", command.name(), chain(&error)));
-                ExitCode::FAILURE
-            }
-        },
+        Ok(Invocation::Setup(command)) => set_up(&command, host, signals),
         Ok(Invocation::Version) => print(version::text()),
         Ok(Invocation::Help(text)) => {
             log::help(&text);
             ExitCode::SUCCESS
         }
         Err(error) => usage_error(&error).into(),
+    }
+}
+
+/// Does what an init container asks for. It reports nothing, so a signal may end it.
+fn set_up(command: &SetupCommand, host: &Host, signals: io::Result<Signals>) -> ExitCode {
+    if let Ok(signals) = signals {
+        // A mask that was in force is not refused.
+        let _ = signals.found_mask().restore();
+    }
+    match setup::run(command, &host.dirs) {
+        Ok(line) => {
+            log::say(line);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            log::say(format_args!("{} error: {}", command.name(), chain(&error)));
+            ExitCode::FAILURE
+        }
     }
 }
 

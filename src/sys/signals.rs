@@ -16,7 +16,7 @@ impl Mask {
         &self.0
     }
 
-    /// Puts the mask back into force, in a child that was forked.
+    /// Puts the mask back into force, in a child that was forked or a process that has nothing to report.
     ///
     /// # Errors
     /// When the system refuses the mask.
