@@ -18,7 +18,6 @@ mod rows;
 mod table;
 
 #[path = "../tests/support/oci.rs"]
-#[allow(dead_code, clippy::expect_used, reason = "the benchmark uses a part of the tests' support")]
 mod oci;
 #[path = "demo/registry.rs"]
 mod registry;
@@ -74,6 +73,9 @@ fn measure(entrypoint: &Path) -> Result<bool> {
     };
     println!("files on: {} ({})", base.path().display(), process::filesystem(base.path())?);
     println!("the termination message is fsynced: its filesystem counts (TMPDIR chooses another)");
+    let load = fs::read_to_string("/proc/loadavg")?;
+    let cpus = std::thread::available_parallelism()?;
+    println!("load before: {} on {cpus} processors", load.split(' ').next().unwrap_or_default());
     for (peer, name, what) in [
         (&bench.tekton, "TEKTON_ENTRYPOINT", "the peer of all rows but the lookup"),
         (&bench.crane, "CRANE", "the peer of the lookup"),

@@ -12,7 +12,6 @@
 #[path = "../tests/support/kube_api.rs"]
 mod kube_api;
 #[path = "../tests/support/oci.rs"]
-#[allow(dead_code, clippy::expect_used, reason = "the demo uses a part of the tests' support")]
 mod oci;
 #[path = "demo/registry.rs"]
 mod registry;

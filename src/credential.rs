@@ -30,13 +30,57 @@ pub struct Credential {
     pub source: String,
 }
 
-/// A pull secret as the cluster holds it: what the API's reader hands to the keychain.
+/// Who names a pull secret, in the order in which their secrets are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NamedBy {
+    /// The pod, in `spec.imagePullSecrets`.
+    Pod,
+    /// The command line, by `-image_pull_secrets`.
+    Flag,
+    /// The service account, in `imagePullSecrets`.
+    ServiceAccount,
+}
+
+impl fmt::Display for NamedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pod => "the pod",
+            Self::Flag => "-image_pull_secrets",
+            Self::ServiceAccount => "the service account",
+        })
+    }
+}
+
+/// A pull secret by its name, and who named it. Shown, it is the source of a credential:
+/// `pull secret ci/regcred of the pod and the service account`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PullSecret {
+pub struct PullSecretName {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// Who named it first.
+    pub named_by: NamedBy,
+    /// Who else named it, in order.
+    pub also_by: Vec<NamedBy>,
+}
+
+impl fmt::Display for PullSecretName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pull secret {}/{} of {}", self.namespace, self.name, self.named_by)?;
+        for (index, by) in self.also_by.iter().enumerate() {
+            let separator = if index + 1 == self.also_by.len() { " and" } else { "," };
+            write!(f, "{separator} {by}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A pull secret as the cluster holds it: what the API's reader hands to the keychain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullSecret {
+    /// Which one it is, and who named it.
+    pub name: PullSecretName,
     /// What it holds.
     pub document: PullSecretDocument,
 }
@@ -69,8 +113,26 @@ pub enum UnusablePullSecret {
     NotUtf8(&'static str),
 }
 
-impl fmt::Display for PullSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pull secret {}/{}", self.namespace, self.name)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pull_secret_is_shown_with_everybody_who_named_it() {
+        let named = |also_by: &[NamedBy]| {
+            let name = PullSecretName {
+                namespace: "ci".to_owned(),
+                name: "regcred".to_owned(),
+                named_by: NamedBy::Pod,
+                also_by: also_by.to_vec(),
+            };
+            name.to_string()
+        };
+        assert_eq!(named(&[]), "pull secret ci/regcred of the pod");
+        assert_eq!(named(&[NamedBy::ServiceAccount]), "pull secret ci/regcred of the pod and the service account");
+        assert_eq!(
+            named(&[NamedBy::Flag, NamedBy::ServiceAccount]),
+            "pull secret ci/regcred of the pod, -image_pull_secrets and the service account"
+        );
     }
 }

@@ -43,6 +43,8 @@ pub struct Dirs {
     pub run: PathBuf,
     /// The downward API volume: `ready` and `cancel`.
     pub downward: PathBuf,
+    /// Secrets of credentials that the controller mounted, one directory each.
+    pub creds_secrets: PathBuf,
 }
 
 impl Default for Dirs {
@@ -52,6 +54,7 @@ impl Default for Dirs {
             steps: "/tekton/steps".into(),
             run: "/tekton/run".into(),
             downward: "/tekton/downward".into(),
+            creds_secrets: "/tekton/creds-secrets".into(),
         }
     }
 }

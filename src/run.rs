@@ -9,20 +9,21 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::cli::{self, Invocation, UsageError};
-use crate::commands::version;
+use crate::commands::{run_image, version};
 use crate::host::Host;
 use crate::log;
-use crate::lookup::{Found, Lookup};
+use crate::lookup::{Found, Lookup, When};
 use crate::outcome::{NotRunKind, Outcome};
 use crate::report;
 use crate::setup;
 use crate::spec::{CommandSource, SetupCommand, StepSpec, Timeout};
 use crate::step::command::{self, Program};
-use crate::step::runner::{self, RunError};
+use crate::step::runner::Running;
 use crate::step::start_error;
 use crate::step::wait::{Turn, Wait};
 use crate::sys::cause::{Cause, chain};
 use crate::sys::clock::{self, Timestamp};
+use crate::sys::memory;
 use crate::sys::process;
 use crate::sys::{poll, signals, signals::Signals};
 
@@ -34,6 +35,13 @@ pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
     match cli::parse(argv) {
         Ok(Invocation::Step(spec)) => step(&spec, host, signals).into(),
         Ok(Invocation::Setup(command)) => set_up(&command, host, signals),
+        Ok(Invocation::RunImage { lookup, args }) => match signals {
+            Ok(signals) => run_image::run(&lookup, &args, host, signals),
+            Err(error) => {
+                log::say(format_args!("cannot read signals: {}", Cause(&error)));
+                ExitCode::FAILURE
+            }
+        },
         Ok(Invocation::Version) => print(version::text()),
         Ok(Invocation::Help(text)) => {
             log::help(&text);
@@ -107,7 +115,7 @@ struct Pass<'a> {
 impl Pass<'_> {
     /// The step's outcome; early ends come as errors so that `?` can leave with them.
     fn outcome(&mut self) -> Result<Outcome, Outcome> {
-        let Self { spec, host, .. } = *self;
+        let (spec, host) = (self.spec, self.host);
         if !spec.ignored.is_empty() {
             log::warn(format_args!("ignoring arguments before `--` that are no flags: {:?}", spec.ignored));
         }
@@ -117,10 +125,15 @@ impl Pass<'_> {
         }
         make_directories(&spec.report.metadata_dir)?;
         let mut lookup = match &spec.command {
-            CommandSource::Image(image) => Some(Lookup::start(image, host, self.signals.found_mask())),
+            CommandSource::Image(image) => {
+                let when = if spec.wait.files.is_empty() { When::Turn } else { When::Waiting };
+                Some(Lookup::start(image, host, self.signals.found_mask(), when))
+            }
             CommandSource::Given(_) | CommandSource::PlatformTable => None,
         };
-        self.wait_for_turn(lookup.as_mut())?;
+        let wait = self.wait_for_turn(lookup.as_mut())?;
+        // Kept until the step has started, unless that will take a while.
+        let wait = Some(wait).filter(|_| lookup.as_ref().is_none_or(|lookup| lookup.result().is_some()));
         let found = self.wait_for_lookup(lookup)?;
         self.started_at = Some(clock::now());
         if spec.timeout == Timeout::Negative {
@@ -129,28 +142,37 @@ impl Pass<'_> {
         let argv = self.argv(found)?;
         let program = Program::find(&argv, &host.env).map_err(|error| cannot_execute(&chain(&error)))?;
         let Some(program) = program else { return Ok(Outcome::NothingToRun) };
-        runner::run(&program, spec.timeout, &host.dirs.downward, &mut self.signals).map_err(|error| match error {
-            RunError::Start(error) => cannot_execute(&start_error::explain(&program, &error)),
-            RunError::Supervise(error) => {
-                failed(format!("the step was killed: cannot read signals: {}", Cause(&error)))
-            }
-        })
+        let step = Running::start(&program, spec.timeout, &host.dirs.downward, &self.signals)
+            .map_err(|error| cannot_execute(&start_error::explain(&program, &error)))?;
+        // Not before: the kernel takes its time, milliseconds at worst, to give an inotify instance back.
+        drop(wait);
+        step.until_it_ends(&mut self.signals)
+            .map_err(|error| failed(format!("the step was killed: cannot read signals: {}", Cause(&error))))
     }
 
     /// Waits for the files of earlier steps.
-    fn wait_for_turn(&mut self, mut lookup: Option<&mut Lookup>) -> Result<(), Outcome> {
+    fn wait_for_turn(&mut self, mut lookup: Option<&mut Lookup<'_>>) -> Result<Wait, Outcome> {
         let mut wait = Wait::new(&self.spec.wait);
+        let mut slept = false;
         loop {
             match wait.look().map_err(|error| cannot_execute(&error.to_string()))? {
-                Turn::Now => return Ok(()),
+                Turn::Now => return Ok(wait),
                 Turn::Never => return Err(Outcome::Skipped),
-                Turn::Later => self.sleep(Some(&wait), lookup.as_deref_mut())?,
+                Turn::Later => {
+                    if !std::mem::replace(&mut slept, true) {
+                        memory::release_program_pages();
+                    }
+                    self.sleep(Some(&wait), lookup.as_deref_mut())?;
+                }
             }
         }
     }
 
     /// Waits for the lookup, which had all the time of the wait already.
-    fn wait_for_lookup(&mut self, mut lookup: Option<Lookup>) -> Result<Option<Found>, Outcome> {
+    fn wait_for_lookup(&mut self, mut lookup: Option<Lookup<'_>>) -> Result<Option<Found>, Outcome> {
+        if let Some(lookup) = &mut lookup {
+            lookup.turn();
+        }
         loop {
             match lookup.as_ref().map(Lookup::result) {
                 None => return Ok(None),
@@ -164,7 +186,7 @@ impl Pass<'_> {
     }
 
     /// Sleeps until there is news of a signal, the awaited files or the lookup, and takes care of the first and the last.
-    fn sleep(&mut self, wait: Option<&Wait>, mut lookup: Option<&mut Lookup>) -> Result<(), Outcome> {
+    fn sleep(&mut self, wait: Option<&Wait>, mut lookup: Option<&mut Lookup<'_>>) -> Result<(), Outcome> {
         let unreadable = |error: io::Error| failed(format!("cannot read signals: {}", Cause(&error)));
         let now = Instant::now();
         let limits = [wait.map(Wait::pace), lookup.as_deref().and_then(|lookup| lookup.time_left(now))];
@@ -173,7 +195,7 @@ impl Pass<'_> {
         let sources: Vec<_> = sources.into_iter().flatten().chain([self.signals.as_fd()]).collect();
         poll::readable(&sources, limit).map_err(unreadable)?;
         while let Some(number) = self.signals.receive().map_err(unreadable)? {
-            if matches!(number, libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT) {
+            if signals::asks_to_end(number) {
                 let sentence = format!(
                     "{} ended the step before its turn came: the pod is being deleted, or its node shut down",
                     signals::name(number)
@@ -239,7 +261,7 @@ fn make_directories(metadata_dir: &Path) -> Result<(), Outcome> {
 fn usage_error(error: &UsageError) -> u8 {
     log::say(error);
     log::say(error.usage_hint());
-    report::report_usage(&error.message, error.post_file.as_deref(), Some(&error.termination_path))
+    report::report_usage(&error.message, error.post_file.as_deref(), error.termination_path.as_deref())
 }
 
 /// Prints to stdout what a person asked for.

@@ -87,6 +87,13 @@ pub struct LookupSpec {
     pub namespace: Option<String>,
     /// Service account whose pull secrets are used; the pod's own when absent.
     pub service_account: Option<String>,
+    /// Pull secrets that `-image_pull_secrets` names, in order; they are in the lookup's namespace.
+    pub pull_secrets: Vec<String>,
+    /// Secrets of registry credentials that are mounted into the pod. Always empty until Tekton's flags for them are
+    /// accepted.
+    pub mounted: Vec<MountedSecret>,
+    /// Whether credential helpers that a docker or podman config names may be run, at the step's turn.
+    pub exec_helpers: bool,
     /// Extra certificate authorities: registry (`host[:port]`) and the path of a PEM file.
     pub certificates: Vec<(String, PathBuf)>,
     /// Registries (`host[:port]`) that may be spoken to over plain http.
@@ -103,6 +110,29 @@ impl LookupSpec {
     pub const SERVICE_ACCOUNT_DIR: &'static str = "/var/run/secrets/kubernetes.io/serviceaccount";
     /// The default of `-image_lookup_timeout`.
     pub const TIMEOUT: Duration = Duration::from_secs(30);
+}
+
+/// A secret of registry credentials that Tekton's controller mounted into the pod, under its name.
+/// <https://tekton.dev/docs/pipelines/auth/#configuring-authentication-for-docker>
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountedSecret {
+    /// `-docker-config NAME`: its file `.dockerconfigjson` has an object with `auths`.
+    Config {
+        /// The secret.
+        secret: String,
+    },
+    /// `-docker-cfg NAME`: its file `.dockercfg` has the map of `auths` itself.
+    Legacy {
+        /// The secret.
+        secret: String,
+    },
+    /// `-basic-docker NAME=URL`: its files `username` and `password` are for one registry.
+    Basic {
+        /// The secret.
+        secret: String,
+        /// The registry, as a key of a docker config is written.
+        url: String,
+    },
 }
 
 /// What an init container asks for: setting up a pod's shared directories.

@@ -11,14 +11,20 @@
 #![cfg(feature = "kube")]
 mod support;
 
+#[path = "keychain/helpers.rs"]
+mod helpers;
+#[path = "keychain/named.rs"]
+mod named;
+
 use std::fs;
 use std::time::Duration;
 
-use entrypoint::authn::{Found, docker_config, pull_secrets};
+use entrypoint::authn::helpers::{Helpers, NotRun};
+use entrypoint::authn::{Found, config_files, pull_secrets};
 use entrypoint::credential::Proof;
 use entrypoint::host::Env;
 use entrypoint::http::{NameFiles, Network};
-use entrypoint::kube::{self, PullSecrets};
+use entrypoint::kube::{self, PullSecrets, Wanted};
 use serde_json::json;
 use support::kube_api::{Cluster, KubeApi};
 use support::server::{Answer, Bound, Reply, Server, on};
@@ -31,19 +37,32 @@ const PATIENT: Duration = Duration::from_secs(60);
 const IMPATIENT: Duration = Duration::from_millis(50);
 const PASSWORD: &str = "hunter2-the-password";
 
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work)
+}
+
 /// A pod: its environment and what kubelet mounted into it.
 struct Pod {
     env: Env,
     dir: TempDir,
     namespace: Option<&'static str>,
     service_account: Option<&'static str>,
+    pull_secrets: Vec<String>,
     deadline: Duration,
     names: NameFiles,
 }
 
 impl Pod {
     fn new(env: Env, dir: TempDir) -> Self {
-        Self { env, dir, namespace: None, service_account: None, deadline: PATIENT, names: NameFiles::default() }
+        Self {
+            env,
+            dir,
+            namespace: None,
+            service_account: None,
+            pull_secrets: Vec::new(),
+            deadline: PATIENT,
+            names: NameFiles::default(),
+        }
     }
 
     /// A pod of the service account `ci/builder`.
@@ -55,15 +74,14 @@ impl Pod {
 
     fn read(&self) -> PullSecrets {
         let network = Network::with_name_files(&self.env, &self.names).expect("a network");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(kube::pull_secrets(
-            &network,
-            &self.env,
-            self.dir.path(),
-            self.namespace,
-            self.service_account,
-            self.deadline,
-        ))
+        let wanted = Wanted {
+            dir: self.dir.path(),
+            namespace: self.namespace,
+            service_account: self.service_account,
+            pull_secrets: &self.pull_secrets,
+            call_deadline: self.deadline,
+        };
+        block_on(kube::pull_secrets(&network, &self.env, &wanted))
     }
 
     fn path(&self, name: &str) -> String {
@@ -71,13 +89,22 @@ impl Pod {
     }
 }
 
-/// A cluster in which `ci/builder` may read itself, and names these pull secrets.
+/// A cluster in which `ci/builder` may read itself, and names these pull secrets. Its pod may not be read.
 fn cluster(pull_secrets: &[&str]) -> Cluster {
     Cluster::new().service_account("ci", "builder", pull_secrets).allow("ci/builder", "serviceaccounts", &["builder"])
 }
 
+/// What is said of the pod in most tests.
+const POD_FORBIDDEN: &str = concat!(
+    "pod ci/taskrun-pod: the pod may not be read: service account ci/builder may not get pod ci/taskrun-pod; ",
+    "a Role with get on pods is needed if the pod itself names pull secrets"
+);
+/// The request for the pod, with which every reading begins.
+const GET_POD: &str = "GET /api/v1/namespaces/ci/pods/taskrun-pod";
+
+/// The notes, without the one that the pod may not be read.
 fn notes(found: &PullSecrets) -> Vec<String> {
-    found.notes.iter().map(ToString::to_string).collect()
+    found.notes.iter().map(ToString::to_string).filter(|note| note != POD_FORBIDDEN).collect()
 }
 
 /// What came of it when nothing was found: the notes.
@@ -85,6 +112,11 @@ fn notes(found: &PullSecrets) -> Vec<String> {
 fn without_secrets(found: &PullSecrets) -> Vec<String> {
     assert_eq!(found.secrets, []);
     notes(found)
+}
+
+/// What is said of the service account when the API server went away before.
+fn unasked(api: &KubeApi) -> String {
+    format!("API server https://{}: not asked any more for service account ci/builder", api.address())
 }
 
 fn find(secrets: &PullSecrets) -> Found {
@@ -104,6 +136,7 @@ fn pull_secrets_are_read_in_the_order_in_which_the_service_account_names_them() 
     assert_eq!(
         api.lines(),
         [
+            GET_POD,
             "GET /api/v1/namespaces/ci/serviceaccounts/builder",
             "GET /api/v1/namespaces/ci/secrets/second",
             "GET /api/v1/namespaces/ci/secrets/first",
@@ -120,7 +153,7 @@ fn pull_secrets_are_read_in_the_order_in_which_the_service_account_names_them() 
         })
         .collect();
     assert_eq!(users, ["two", "one"]);
-    assert_eq!(found.credentials[0].source, r#"pull secret ci/second, key "ghcr.io""#);
+    assert_eq!(found.credentials[0].source, r#"pull secret ci/second of the service account, key "ghcr.io""#);
 }
 
 #[test]
@@ -137,17 +170,18 @@ fn pull_secrets_come_before_dockers_config_and_the_story_names_every_source() {
     let docker: Env = [("DOCKER_CONFIG", pod.dir.path())].into_iter().collect();
 
     let mut found = find(&pod.read());
-    found.merge(docker_config::credentials(&docker, "ghcr.io", "team/app"));
+    let helpers = Helpers::Not(NotRun::NotAllowed);
+    found.merge(block_on(config_files::credentials(&docker, &helpers, "ghcr.io", "team/app")));
     assert_eq!(
         found.credentials.iter().map(|credential| credential.source.clone()).collect::<Vec<_>>(),
         [
-            r#"pull secret ci/regcred, key "ghcr.io""#.to_owned(),
+            r#"pull secret ci/regcred of the service account, key "ghcr.io""#.to_owned(),
             format!("docker config {}, key \"ghcr.io/team\"", pod.path("config.json")),
         ]
     );
     assert_eq!(
         found.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        [r#"pull secret ci/other: no entry for ghcr.io/team/app; it has "quay.io""#]
+        [r#"pull secret ci/other of the service account: no entry for ghcr.io/team/app; it has "quay.io""#]
     );
     assert!(!format!("{found:?}").contains(PASSWORD));
 }
@@ -163,7 +197,7 @@ fn a_service_account_that_may_not_read_itself_is_told_which_role_is_needed() {
             "a Role with get on serviceaccounts is needed"
         )]
     );
-    assert!(!read.complete);
+    assert!(read.complete, "permissions do not change while a step waits");
 }
 
 #[test]
@@ -177,11 +211,11 @@ fn a_forbidden_secret_does_not_hide_the_next() {
     assert_eq!(
         notes(&read),
         [concat!(
-            "pull secret ci/regcred: forbidden: service account ci/builder may not get secret ci/regcred; ",
+            "pull secret ci/regcred of the service account: forbidden: service account ci/builder may not get secret ci/regcred; ",
             "a Role with get on secrets is needed"
         )]
     );
-    assert!(!read.complete);
+    assert!(read.complete, "permissions do not change while a step waits");
     assert_eq!(find(&read).credentials.len(), 1);
 }
 
@@ -191,10 +225,7 @@ fn a_secret_that_is_not_there_is_not_all_there_is() {
     let read = Pod::of(&api).read();
     assert_eq!(
         without_secrets(&read),
-        [concat!(
-            "pull secret ci/gone: not found: service account ci/builder names it in imagePullSecrets, ",
-            "and the cluster has none"
-        )]
+        ["pull secret ci/gone of the service account: not found: namespace ci has no secret of this name"]
     );
     assert!(!read.complete);
 }
@@ -206,10 +237,10 @@ fn a_token_that_is_not_accepted_is_named() {
     let read = pod.read();
     assert_eq!(
         without_secrets(&read),
-        [format!(
-            "service account ci/builder: unauthorized: the API server does not accept the token {}",
-            pod.path("token")
-        )]
+        [
+            format!("pod ci/taskrun-pod: unauthorized: the API server does not accept the token {}", pod.path("token")),
+            unasked(&api),
+        ]
     );
     assert!(!read.complete);
 }
@@ -250,7 +281,12 @@ fn names_that_are_given_win_over_the_tokens_own() {
     );
     assert_eq!(
         api.lines(),
-        ["GET /api/v1/namespaces/ci/serviceaccounts/deployer", "GET /api/v1/namespaces/prod/serviceaccounts/deployer"]
+        [
+            GET_POD,
+            "GET /api/v1/namespaces/ci/serviceaccounts/deployer",
+            GET_POD,
+            "GET /api/v1/namespaces/prod/serviceaccounts/deployer",
+        ]
     );
 }
 
@@ -261,10 +297,13 @@ fn a_token_that_says_nothing_leaves_it_to_the_namespace_file_and_default() {
     fs::write(pod.dir.path().join("token"), "opaque\n").expect("a file");
     assert_eq!(
         without_secrets(&pod.read()),
-        [format!(
-            "service account ci/default: unauthorized: the API server does not accept the token {}",
-            pod.path("token")
-        )]
+        [
+            "pod: the pod may not be read: the token does not say which pod it is for".to_owned(),
+            format!(
+                "service account ci/default: unauthorized: the API server does not accept the token {}",
+                pod.path("token")
+            ),
+        ]
     );
     fs::remove_file(pod.dir.path().join("namespace")).expect("it was there");
     let [note] = <[String; 1]>::try_from(without_secrets(&pod.read())).expect("one note");
@@ -272,7 +311,7 @@ fn a_token_that_says_nothing_leaves_it_to_the_namespace_file_and_default() {
         note,
         format!(
             "service account: the namespace is unknown: the token does not say it, and {} cannot be read: \
-             No such file or directory (os error 2)",
+             no such file or directory",
             pod.path("namespace")
         )
     );
@@ -322,7 +361,7 @@ fn a_token_that_cannot_be_used_is_named_and_not_shown() {
     fs::create_dir(pod.dir.path().join("token")).expect("a directory");
     assert_eq!(
         without_secrets(&pod.read()),
-        [format!("service account: the token {} cannot be read: Is a directory (os error 21)", pod.path("token"))]
+        [format!("service account: the token {} cannot be read: is a directory", pod.path("token"))]
     );
     assert_eq!(api.lines(), [""; 0]);
 }
@@ -333,6 +372,7 @@ fn the_token_is_read_anew_for_every_call() {
     let authority = Authority::new("kubernetes");
     authority.write(dir.path());
     let token_file = dir.path().join("token");
+    let pod = on("GET", "/api/v1/namespaces/ci/pods/taskrun-pod", |_| Answer::json(json!({"spec": {}}).to_string()));
     fs::write(&token_file, support::kube_api::token("ci", "builder")).expect("a file");
     let account = on("GET", "/api/v1/namespaces/ci/serviceaccounts/builder", move |_| {
         fs::write(&token_file, "renewed\n").expect("a file");
@@ -342,7 +382,7 @@ fn the_token_is_read_anew_for_every_call() {
         assert_eq!(request.header("Authorization"), Some("Bearer renewed"));
         Answer::json(json!({"metadata": {}, "type": "Opaque"}).to_string())
     });
-    let server = Server::scripted(Bound::new(), Some(authority.server(LOOPBACK)), vec![account, secret]);
+    let server = Server::scripted(Bound::new(), Some(authority.server(LOOPBACK)), vec![pod, account, secret]);
     let address = server.address();
     let env = [
         ("KUBERNETES_SERVICE_HOST", address.ip().to_string()),
@@ -355,7 +395,7 @@ fn the_token_is_read_anew_for_every_call() {
     assert_eq!(
         find(&read).notes[0].to_string(),
         concat!(
-            "pull secret ci/regcred: its type \"Opaque\" holds no registry credentials ",
+            "pull secret ci/regcred of the service account: its type \"Opaque\" holds no registry credentials ",
             "(kubernetes.io/dockerconfigjson and kubernetes.io/dockercfg do)"
         )
     );
@@ -369,10 +409,10 @@ fn an_api_server_that_is_not_there_is_named() {
     let read = pod.read();
     assert_eq!(
         without_secrets(&read),
-        [format!(
-            "service account ci/builder: the API server https://{} cannot be asked: connection refused",
-            api.address()
-        )]
+        [
+            format!("pod ci/taskrun-pod: the API server https://{} cannot be asked: connection refused", api.address()),
+            unasked(&api),
+        ]
     );
     assert!(!read.complete);
 }
@@ -384,18 +424,21 @@ fn only_the_service_accounts_own_authority_is_trusted() {
     Authority::new("another").write(pod.dir.path());
     assert_eq!(
         without_secrets(&pod.read()),
-        [format!(
-            "service account ci/builder: the API server https://{} cannot be asked: \
-             its certificate is signed by an authority that is not trusted here",
-            api.address()
-        )]
+        [
+            format!(
+                "pod ci/taskrun-pod: the API server https://{} cannot be asked: \
+                 its certificate is signed by an authority that is not trusted here",
+                api.address()
+            ),
+            unasked(&api),
+        ]
     );
     fs::remove_file(pod.dir.path().join("ca.crt")).expect("it was there");
     let read = pod.read();
     assert_eq!(
         without_secrets(&read),
         [format!(
-            "service account ci/builder: cannot read the certificates in {}: No such file or directory (os error 2)",
+            "service account ci/builder: cannot read the certificates in {}: no such file or directory",
             pod.path("ca.crt")
         )]
     );
@@ -427,11 +470,15 @@ fn a_server_that_went_away_is_not_asked_for_the_other_secrets() {
         without_secrets(&read),
         [
             format!(
-                "pull secret ci/first: the API server https://{} cannot be asked: \
+                "pull secret ci/first of the service account: the API server https://{} cannot be asked: \
                  the connection was closed before the answer was complete",
                 api.address()
             ),
-            "service account ci/builder: its pull secrets next, last were not asked for any more".to_owned(),
+            format!(
+                "API server https://{}: not asked any more for pull secret ci/next of the service account, \
+                 pull secret ci/last of the service account",
+                api.address()
+            ),
         ]
     );
     assert!(!read.complete);
@@ -448,7 +495,7 @@ fn a_secret_that_is_too_large_does_not_hide_the_next() {
     assert_eq!(
         notes(&read),
         [format!(
-            "pull secret ci/huge: the API server https://{} gave no usable answer: \
+            "pull secret ci/huge of the service account: the API server https://{} gave no usable answer: \
              its answer is longer than 2097152 bytes",
             api.address()
         )]
@@ -496,7 +543,10 @@ fn answers_that_are_no_api_servers_are_told_apart_and_not_repeated() {
             .start();
         let read = Pod::of(&api).read();
         let [note] = <[String; 1]>::try_from(without_secrets(&read)).expect("one note");
-        let expected = format!("pull secret ci/regcred: {}", expected.replace("ADDRESS", &api.address().to_string()));
+        let expected = format!(
+            "pull secret ci/regcred of the service account: {}",
+            expected.replace("ADDRESS", &api.address().to_string())
+        );
         assert!(note.starts_with(&expected), "{note}\nis not\n{expected}");
         assert!(!read.complete);
         assert!(!format!("{read:?}").contains(PASSWORD), "{read:?}");
@@ -518,8 +568,8 @@ fn a_secret_whose_name_is_a_path_is_not_asked_for() {
         )]
     );
     assert_eq!(read.secrets.len(), 1);
-    assert!(!read.complete);
-    assert_eq!(api.lines().len(), 2);
+    assert!(read.complete, "there will never be such a secret");
+    assert_eq!(api.lines().len(), 3);
 }
 
 #[test]
@@ -581,19 +631,22 @@ fn every_form_of_pull_secret_is_read_and_no_story_tells_a_secret() {
     let found = find(&read);
     assert_eq!(
         found.credentials.iter().map(|credential| credential.source.as_str()).collect::<Vec<_>>(),
-        [r#"pull secret ci/new, key "ghcr.io/team""#, r#"pull secret ci/old, key "ghcr.io""#]
+        [
+            r#"pull secret ci/new of the service account, key "ghcr.io/team""#,
+            r#"pull secret ci/old of the service account, key "ghcr.io""#
+        ]
     );
     assert_eq!(
         found.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
         [
             concat!(
-                "pull secret ci/opaque: its type \"Opaque\" holds no registry credentials ",
+                "pull secret ci/opaque of the service account: its type \"Opaque\" holds no registry credentials ",
                 "(kubernetes.io/dockerconfigjson and kubernetes.io/dockercfg do)"
             ),
-            "pull secret ci/broken: it is not JSON: expected value at line 1 column 1",
-            r#"pull secret ci/half: entry "https://ghcr.io" is skipped: its "auth" is not base64"#,
-            r#"pull secret ci/half: no entry for ghcr.io/team/app; it has "https://ghcr.io""#,
-            r#"pull secret ci/bytes: its ".dockercfg" is not UTF-8"#,
+            "pull secret ci/broken of the service account: it is not JSON: expected value at line 1 column 1",
+            r#"pull secret ci/half of the service account: entry "https://ghcr.io" is skipped: its "auth" is not base64"#,
+            r#"pull secret ci/half of the service account: no entry for ghcr.io/team/app; it has "https://ghcr.io""#,
+            r#"pull secret ci/bytes of the service account: its ".dockercfg" is not UTF-8"#,
         ]
     );
     for text in [format!("{read:?}"), format!("{found:?}"), format!("{:?} {:?}", read.notes, found.notes)] {

@@ -21,7 +21,7 @@ mod tls;
 use std::time::Duration;
 
 use entrypoint::image::Digest;
-use entrypoint::registry::{Patience, RegistryError};
+use entrypoint::registry::{Patience, RegistryError, Retry};
 use images::{Blob, Image, OCI_CONFIG, OCI_INDEX, index, refuse, serve, tag_path};
 use lookup::{FOREIGN, Setup, lines, user};
 use server::{Answer, Bound, Exchange, Reply, Server, on};
@@ -53,7 +53,7 @@ fn an_anonymous_lookup_makes_two_requests() {
         assert!(request.path().contains("/blobs/") || request.header("Accept").is_some_and(|a| a.contains(OCI_INDEX)));
     }));
     let found = setup.image(&reference, &[]);
-    assert_eq!(found.config.command(true), Ok(vec!["/app".to_owned()]));
+    assert_eq!(found.config.entrypoint, ["/app"]);
     assert_eq!((found.manifest_digest, found.config_digest), (image.manifest.digest(), image.config.digest()));
     assert_eq!((found.index_digest, found.credential, found.notes), (None, None, vec![]));
     assert_eq!(found.platform.to_string(), "linux/amd64");
@@ -107,7 +107,7 @@ fn an_index_that_leads_nowhere_ends() {
     let (server, reference, setup) = registry(script);
     let (story, error, _) = setup.failure(&reference, &[]);
     assert_eq!(story, format!("{reference} is an index that leads to too many documents"));
-    assert!(error.is_permanent());
+    assert!(error.retry() != Retry::Worthwhile);
     server.finish();
 }
 
@@ -131,7 +131,7 @@ fn an_index_without_the_platform_lists_what_it_has() {
     let (server, reference, setup) = registry(vec![serve(&tag_path("1"), &index, quiet)]);
     let (story, error, _) = setup.wanting("linux/s390x").failure(&reference, &[]);
     assert_eq!(story, format!("{reference} is not there for linux/s390x, only for: linux/arm64, windows/amd64"));
-    assert!(error.is_permanent());
+    assert!(error.retry() != Retry::Worthwhile);
     server.finish();
 }
 
@@ -150,7 +150,7 @@ fn bytes_that_are_not_those_of_their_digest_are_refused() {
         registry(vec![serve(&tag_path("1"), &image.manifest, quiet), serve(&image.config.blob_path(), &other, quiet)]);
     let (story, error, _) = setup.failure(&reference, &[]);
     assert_eq!(story, wrong("the config", &server.host(), image.config.digest(), &reference));
-    assert!(error.is_permanent());
+    assert!(error.retry() != Retry::Worthwhile);
     server.finish();
 
     let index = index(&[image.manifest.entry("linux/amd64")]);
@@ -175,7 +175,7 @@ fn what_is_no_image_is_told_by_name() {
         story,
         "REGISTRY has something else than an image under REGISTRY/ci/app:1: the manifest is text/html instead of JSON"
     );
-    assert!(!error.is_permanent());
+    assert!(error.retry() == Retry::Worthwhile);
 
     let old = "application/vnd.docker.distribution.manifest.v1+prettyjws";
     let (story, error) = said_to(Answer::new(200).header("Content-Type", old).body("{}"));
@@ -183,7 +183,33 @@ fn what_is_no_image_is_told_by_name() {
         story.ends_with("Docker's schema 1, which has not been supported since 2019: push the image again"),
         "{story}"
     );
-    assert!(error.is_permanent());
+    assert!(error.retry() != Retry::Worthwhile);
+}
+
+#[test]
+fn documents_cannot_put_much_of_themselves_or_a_control_character_into_a_message() {
+    let long = "A".repeat(2_000_000);
+    let (story, _) = said_to(Answer::json(format!(r#"{{"schemaVersion":"\u001b[31m{long}"}}"#)));
+    assert!(story.len() < 500 && !story.contains('\u{1b}'), "{} bytes", story.len());
+    assert!(story.contains("the manifest is malformed: invalid type: string \"\\u{1b}[31mAAA"), "{story}");
+
+    for config in [format!(r#"{{"os":"\u001b[31m{long}","architecture":"x"}}"#), format!(r#"{{"config":"{long}"}}"#)] {
+        let image = Image::of(Blob::new(OCI_CONFIG, config), "");
+        let index = index(&[image.manifest.descriptor("")]);
+        let (server, reference, setup) = registry(vec![
+            serve(&tag_path("1"), &index, quiet),
+            serve(&image.manifest.manifest_path(), &image.manifest, quiet),
+            serve(&image.config.blob_path(), &image.config, quiet),
+        ]);
+        let (story, ..) = setup.failure(&reference, &[]);
+        assert!(story.len() < 500 && !story.contains('\u{1b}'), "{} bytes", story.len());
+        server.finish();
+    }
+
+    let (server, reference, setup) = registry(vec![refuse(&tag_path("1"), 401, &["Negotiate ".repeat(1000).as_str()])]);
+    let (story, ..) = setup.failure(&reference, &[]);
+    assert!(story.len() < 500, "{} bytes", story.len());
+    server.finish();
 }
 
 #[test]
@@ -196,9 +222,17 @@ fn a_body_without_end_is_cut_off_and_a_bomb_stays_packed() {
     let bomb = Answer::json(b"\x1f\x8b\x08\x00".to_vec()).header("Content-Encoding", "gzip");
     let (story, _) = said_to(bomb);
     assert!(story.ends_with("the manifest is compressed data instead of JSON"), "{story}");
+}
 
-    let (story, _) = said_to(Reply::Stall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{".to_vec()));
-    assert_eq!(story, "cannot use the answer of REGISTRY: the manifest breaks off: no answer in time");
+#[test]
+fn a_registry_that_falls_silent_is_given_up() {
+    let setup = Setup::new().impatient();
+    let silence = Reply::Stall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{".to_vec());
+    // No script: on a busy machine the client may have had enough before it asked.
+    let server = Server::handler(Bound::new(), Some(setup.tls.clone()), move |_| silence.clone());
+    let (story, error, _) = setup.trusting(server.host()).failure(&format!("{}/ci/app:1", server.host()), &[]);
+    assert!(story.contains(&server.host()) && story.ends_with(": no answer in time"), "{story}");
+    assert!(error.retry() == Retry::Worthwhile);
 }
 
 #[test]
@@ -222,7 +256,7 @@ fn an_absent_image_is_told_with_the_registrys_words() {
         story,
         format!("the registry {} has no image {reference}: 404 MANIFEST_UNKNOWN: manifest unknown", server.host())
     );
-    assert!(error.is_permanent() && notes.is_empty());
+    assert!(error.retry() != Retry::Worthwhile && notes.is_empty());
     server.finish();
 }
 
@@ -233,7 +267,7 @@ fn an_absent_config_is_the_registrys_fault_and_may_pass() {
         registry(vec![serve(&tag_path("1"), &image.manifest, quiet), refuse(&image.config.blob_path(), 404, &[])]);
     let (story, error, _) = setup.failure(&reference, &[]);
     assert_eq!(story, format!("{} does not give the config: 404 MANIFEST_UNKNOWN: manifest unknown", server.host()));
-    assert!(!error.is_permanent());
+    assert!(error.retry() == Retry::Worthwhile);
     server.finish();
 }
 
@@ -260,7 +294,7 @@ fn a_busy_registry_is_asked_again_and_a_pause_that_is_too_long_is_not_begun() {
     ]);
     let (story, error, _) = setup.failure(&reference, &[]);
     assert_eq!(story, format!("{} has been asked too often: 429 TOOMANYREQUESTS: pull rate limit", server.host()));
-    assert!(!error.is_permanent());
+    assert!(error.retry() == Retry::Worthwhile);
     server.finish();
 
     let (server, reference, mut setup) =
@@ -278,7 +312,7 @@ fn a_registry_that_cannot_be_reached_is_named_with_its_port() {
     server.stop();
     let (story, error, _) = Setup::new().failure(&format!("{host}/ci/app"), &[]);
     assert_eq!(story, format!("cannot ask the registry {host}: connection refused"));
-    assert!(!error.is_permanent());
+    assert!(error.retry() == Retry::Worthwhile);
 
     let (story, ..) = Setup::new().failure("nowhere.example/ci/app", &[]);
     assert!(

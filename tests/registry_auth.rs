@@ -19,6 +19,7 @@ mod server;
 mod tls;
 
 use entrypoint::credential::Credential;
+use entrypoint::registry::Retry;
 use images::{Image, refuse, serve, tag_path};
 use lookup::{FOREIGN, FOREIGN_AUTH, PASSWORD, Setup, identity, lines, registry_token, user};
 use server::{Answer, Bound, Exchange, Request, Server, on};
@@ -228,7 +229,7 @@ fn a_refusal_is_told_with_and_without_credentials() {
             server.host()
         )
     );
-    assert!(error.is_permanent() && notes.is_empty());
+    assert!(error.retry() != Retry::Worthwhile && notes.is_empty());
     server.finish();
 
     let twice = [user("ann"), user("bob")];
@@ -247,7 +248,7 @@ fn a_refusal_is_told_with_and_without_credentials() {
             )
         );
         assert_eq!(notes.len(), credentials.len() + 1);
-        assert!(error.is_permanent());
+        assert!(error.retry() != Retry::Worthwhile);
         server.finish();
     }
 }
@@ -306,7 +307,7 @@ fn an_answer_without_a_token_or_a_login_of_another_kind_is_told() {
         });
         let (story, error, _) = setup.failure(&reference, &[]);
         assert_eq!(story, format!("the answer of the token service {} holds no token", server.host()));
-        assert!(!error.is_permanent());
+        assert!(error.retry() == Retry::Worthwhile);
         server.finish();
     }
     let (server, reference, setup) = registry(|_| vec![refuse(&tag_path("1"), 401, &["Negotiate", "NTLM"])]);

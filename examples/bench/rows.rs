@@ -57,9 +57,10 @@ impl Bench {
     fn overhead(&self) -> Result<Vec<Row>> {
         const PAIRS: usize = 200;
         let base = self.dir("overhead")?;
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let (mut base_line, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..PAIRS {
             let alone = take(&mut Command::new("/bin/true"))?.wall;
+            base_line.push(alone);
             let run = |program: &Path, kind: &str| -> Result<f64> {
                 let run = Run::new(&base.join(kind), number)?;
                 let wall = take(run.step(program).args(["-entrypoint", "/bin/true", "--"]))?.wall;
@@ -72,15 +73,19 @@ impl Bench {
             }
         }
         let target = Target { gate: Some(2.0), goal: Some(1.0), ratio: Some(0.1) };
-        Ok(vec![row("overhead over /bin/true, median", "ms", spread(ours)?.median, median(theirs)?, target)])
+        Ok(vec![
+            row("/bin/true alone, median", "ms", spread(base_line)?.median, None, Target::default()),
+            row("overhead over /bin/true, median", "ms", spread(ours)?.median, median(theirs)?, target),
+        ])
     }
 
     /// From the moment before the awaited file is created until the next step's process runs.
     fn hand_off(&self) -> Result<Vec<Row>> {
         let base = self.dir("hand-off")?;
         let command = ["-entrypoint".to_owned(), self.clock.display().to_string()];
-        let mut ours = Vec::new();
+        let (mut base_line, mut ours) = (Vec::new(), Vec::new());
         for number in 0..300 {
+            base_line.push(self.one_start(&base)?);
             ours.push(self.one_hand_off(&base.join("ours"), number, &self.entrypoint, &command, SETTLED)?);
         }
         let mut theirs = Vec::new();
@@ -91,13 +96,25 @@ impl Bench {
                 theirs.push(self.one_hand_off(&base.join("theirs"), number.into(), tekton, &command, settled)?);
             }
         }
+        let base_line = spread(base_line)?;
         let (ours, theirs) = (spread(ours)?, if theirs.is_empty() { None } else { Some(spread(theirs)?) });
         let median = Target { gate: Some(3.0), goal: Some(2.0), ratio: None };
         let p99 = Target { goal: Some(20.0), ..Target::default() };
         Ok(vec![
+            row("start of the step's process alone, median", "ms", base_line.median, None, Target::default()),
+            row("start of the step's process alone, p99", "ms", base_line.p99, None, Target::default()),
             row("hand-off, median", "ms", ours.median, theirs.as_ref().map(|theirs| theirs.median), median),
             row("hand-off, p99", "ms", ours.p99, theirs.as_ref().map(|theirs| theirs.p99), p99),
         ])
+    }
+
+    /// What no hand-off can be faster than: from before the fork until the step's process runs.
+    fn one_start(&self, base: &Path) -> Result<f64> {
+        let clock = base.join("clock");
+        sleep(SETTLED);
+        let forked = SystemTime::now();
+        take(Command::new(&self.clock).arg("clock").arg(&clock))?;
+        since(forked, &clock)
     }
 
     fn one_hand_off(
@@ -120,9 +137,9 @@ impl Bench {
         if !status.success() {
             return Err(format!("a step that waited ended with {status}").into());
         }
-        let ran = SystemTime::UNIX_EPOCH + Duration::from_nanos(fs::read_to_string(&clock)?.parse()?);
+        let took = since(released, &clock)?;
         run.remove()?;
-        Ok(ran.duration_since(released)?.as_secs_f64() * 1e3)
+        Ok(took)
     }
 
     /// What a step costs that only waits.
@@ -264,6 +281,12 @@ impl Bench {
         let image = format!("{}/bench/{name}:1", server.host());
         Ok((server, image))
     }
+}
+
+/// Milliseconds from a moment to the one that a measured step wrote down.
+fn since(moment: SystemTime, clock: &Path) -> Result<f64> {
+    let ran = SystemTime::UNIX_EPOCH + Duration::from_nanos(fs::read_to_string(clock)?.parse()?);
+    Ok(ran.duration_since(moment)?.as_secs_f64() * 1e3)
 }
 
 fn row(what: &str, unit: &'static str, ours: f64, peer: Option<f64>, target: Target) -> Row {

@@ -10,6 +10,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::Found;
+use super::helpers::NamedHelpers;
 use super::matching::{Key, KeyError, Target, select};
 use crate::credential::{Credential, Note, Proof};
 use crate::secret::Secret;
@@ -80,10 +81,16 @@ pub(crate) struct Entries {
 }
 
 impl Entries {
-    /// Adds a document's entries, or a note why there are none. `source` names the document in every note.
+    /// Adds the entries of a secret's document, or a note why there are none. `source` names the document in every note.
     pub(crate) fn add(&mut self, source: &str, text: &str, form: Form, target: &Target) {
         match Document::read(text, form) {
-            Ok(document) => self.add_document(source, document, target),
+            Ok(document) => {
+                if let Some(named) = document.helpers.named_for(target) {
+                    let named = named.map_or_else(|error| error.to_string(), |helper| helper.to_string());
+                    self.notes.push(Note::new(source, format!("{named} is not asked: a secret's helpers never are")));
+                }
+                self.add_document(source, document, target, false);
+            }
             Err(error) => self.notes.push(Note::failed(source, &error)),
         }
     }
@@ -95,14 +102,30 @@ impl Entries {
 
     /// What there is for the target, across all documents: the most specific key first, then the first document.
     pub(crate) fn for_target(self, target: &Target) -> Found {
-        let mut found = Found { credentials: Vec::new(), notes: self.notes };
+        let mut found = Found { notes: self.notes, ..Found::default() };
         for credential in select(target, self.usable).into_iter().flatten() {
             found.push(credential);
         }
         found
     }
 
-    fn add_document(&mut self, source: &str, document: Document, target: &Target) {
+    /// Adds one credential under a key, as if it stood in a document.
+    pub(crate) fn add_one(&mut self, source: &str, name: &str, proof: Proof, target: &Target) {
+        let shown = shown_key(name);
+        match Key::parse(name) {
+            Err(error) => self.notes.push(Note::new(source, format!("its registry {shown} is no key: {error}"))),
+            Ok(key) if !key.serves(target) => {
+                self.notes.push(Note::new(source, format!("it is for {shown}, not for {target}")));
+            }
+            Ok(key) => {
+                let source = format!("{source}, key {shown}");
+                self.usable.push((key, vec![Credential { proof, source }]));
+            }
+        }
+    }
+
+    /// Adds a document's entries. That there is none for the target is no news if something else has `helped`.
+    pub(crate) fn add_document(&mut self, source: &str, document: Document, target: &Target, helped: bool) {
         let mut names = Vec::new();
         let mut broken = Vec::new();
         let mut serves = false;
@@ -110,7 +133,7 @@ impl Entries {
             let shown = shown_key(&name);
             // docker leaves `"host": {}` behind when a helper keeps the secret.
             match entry(&name, value) {
-                Err(EntryError::Empty) if document.helpers.is_some() => {}
+                Err(EntryError::Empty) if !document.helpers.is_empty() => {}
                 Err(error) => broken.push(format!("entry {shown} is skipped: {error}")),
                 Ok((key, proofs)) => {
                     serves |= key.serves(target);
@@ -126,25 +149,21 @@ impl Entries {
         if more > 0 {
             self.notes.push(Note::new(source, format!("{more} more entries are skipped")));
         }
-        if let Some(helpers) = document.helpers {
-            let outcome = format!("its credential helpers are not run ({helpers}), only its \"auths\" are used");
-            self.notes.push(Note::new(source, outcome));
-        }
-        if !serves {
+        if !serves && !helped {
             self.notes.push(Note::new(source, format!("no entry for {target}{}", listed(&names))));
         }
     }
 }
 
 /// A document, taken apart only as far as no entry can break another.
-struct Document {
+pub(crate) struct Document {
     entries: Map<String, Value>,
-    /// Which credential helpers it names, for a message.
-    helpers: Option<String>,
+    /// Which credential helpers it names.
+    pub(crate) helpers: NamedHelpers,
 }
 
 impl Document {
-    fn read(text: &str, form: Form) -> Result<Self, DocumentError> {
+    pub(crate) fn read(text: &str, form: Form) -> Result<Self, DocumentError> {
         if text.trim().is_empty() {
             return Err(DocumentError::Empty);
         }
@@ -152,24 +171,19 @@ impl Document {
             return Err(DocumentError::NotAnObject);
         };
         if form == Form::Legacy {
-            return Ok(Self { entries: root, helpers: None });
+            return Ok(Self { entries: root, helpers: NamedHelpers::default() });
         }
-        let (mut entries, mut cred_helpers, mut creds_store) = (Map::new(), Map::new(), None);
+        let (mut entries, mut helpers) = (Map::new(), NamedHelpers::default());
         for (name, value) in root {
             match (name.to_ascii_lowercase().as_str(), value) {
                 ("auths", Value::Object(map)) => entries = map,
-                ("credhelpers", Value::Object(map)) => cred_helpers = map,
-                ("credsstore", Value::String(helper)) => creds_store = Some(helper),
+                ("credhelpers", Value::Object(map)) => helpers.by_registry = map,
+                ("credsstore", Value::String(helper)) => helpers.store = helper,
                 ("auths", value) if !value.is_null() => return Err(DocumentError::PartNotAnObject("auths")),
                 _ => {}
             }
         }
-        let helpers: Vec<_> = cred_helpers
-            .iter()
-            .map(|(registry, _)| format!("credHelpers for {}", shown_key(registry)))
-            .chain(creds_store.filter(|helper| !helper.is_empty()).map(|h| format!("credsStore {}", shown_key(&h))))
-            .collect();
-        Ok(Self { entries, helpers: (!helpers.is_empty()).then(|| shortened(&helpers)) })
+        Ok(Self { entries, helpers })
     }
 }
 
@@ -233,7 +247,7 @@ fn decoded(auth: &Secret) -> Result<(String, Secret), EntryError> {
 }
 
 /// A key as messages show it: quoted, without the password that a URL may hold, and not endless.
-fn shown_key(key: &str) -> String {
+pub(super) fn shown_key(key: &str) -> String {
     let (scheme, rest) = key.split_once("://").map_or(("", key), |(scheme, rest)| (scheme, rest));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -374,23 +388,19 @@ mod tests {
     }
 
     #[test]
-    fn helpers_are_named_and_the_entries_beside_them_used() {
-        let found = find(
-            r#"{
-                "auths": {"ghcr.io": {"username": "me", "password": "hunter2"}, "quay.io": {}},
-                "credHelpers": {"quay.io": "pass"},
-                "credsStore": "desktop"
-            }"#,
-            Form::Config,
-        );
-        assert_eq!(found.credentials.len(), 1);
-        assert_eq!(
-            found.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            [concat!(
-                r#"config: its credential helpers are not run (credHelpers for "quay.io", credsStore "desktop"), "#,
-                r#"only its "auths" are used"#
-            )]
-        );
+    fn a_secrets_helpers_are_never_asked_and_the_entries_beside_them_used() {
+        for (helpers, expected) in [
+            (json!({"credsStore": "desktop"}), Some(r#"credsStore "desktop" is not asked"#)),
+            (json!({"credHelpers": {"ghcr.io": "pass"}}), Some(r#"credHelpers "pass" for "ghcr.io" is not asked"#)),
+            (json!({"credHelpers": {"quay.io": "pass"}}), None),
+        ] {
+            let mut config = json!({"auths": {"ghcr.io": {"username": "me", "password": "hunter2"}, "quay.io": {}}});
+            config.as_object_mut().unwrap().extend(helpers.as_object().unwrap().clone());
+            let found = find(&config.to_string(), Form::Config);
+            assert_eq!(found.credentials.len(), 1);
+            let expected = expected.map(|start| format!("config: {start}: a secret's helpers never are"));
+            assert_eq!(found.notes.first().map(ToString::to_string), expected);
+        }
     }
 
     #[test]

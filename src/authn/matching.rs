@@ -13,6 +13,9 @@ use thiserror::Error;
 /// The names under which Docker Hub stands in configs. They are one registry.
 const DOCKER_HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 
+/// The key under which docker itself keeps Docker Hub's credential.
+const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+
 /// What a credential is wanted for: a repository at a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -31,6 +34,15 @@ impl Target {
             port: port.map(ToOwned::to_owned),
             path: repository.trim_matches('/').to_owned(),
         }
+    }
+
+    /// What credential helpers are asked for, and the keys of `credHelpers`: docker's own name for the registry first,
+    /// which for Docker Hub is a URL.
+    /// <https://docs.docker.com/reference/cli/docker/login/#credential-helpers>
+    pub(crate) fn servers(&self) -> Vec<String> {
+        let port = self.port.as_ref().map_or_else(String::new, |port| format!(":{port}"));
+        let names: Vec<_> = self.names().into_iter().map(|name| format!("{name}{port}")).collect();
+        if names.len() > 1 { [vec![DOCKER_HUB_KEY.to_owned()], names].concat() } else { names }
     }
 
     /// Every name of the target's registry.
@@ -354,6 +366,16 @@ mod tests {
         ] {
             assert_eq!(serves(key, registry, repository), expected, "{key} for {registry}/{repository}");
         }
+    }
+
+    #[test]
+    fn a_helper_is_asked_by_dockers_name_of_the_registry() {
+        assert_eq!(Target::new("GHCR.io", "a").servers(), ["ghcr.io"]);
+        assert_eq!(Target::new("[::1]:5000", "a").servers(), ["[::1]:5000"]);
+        assert_eq!(
+            Target::new("docker.io", "library/a").servers(),
+            ["https://index.docker.io/v1/", "docker.io", "index.docker.io", "registry-1.docker.io"]
+        );
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! The keychain: every credential that a pod has for a registry, and the story of each source.
 
-pub mod docker_config;
+pub mod config_files;
 mod document;
+mod file;
+mod helper_process;
+pub mod helpers;
 pub mod matching;
+pub mod mounted;
 pub mod pull_secrets;
 
 use crate::credential::{Credential, Note};
@@ -14,13 +18,16 @@ pub struct Found {
     pub credentials: Vec<Credential>,
     /// What became of the sources that could not help. Never holds a secret.
     pub notes: Vec<Note>,
+    /// Whether the attempt at the step's turn may find more: a credential helper is named for the registry, and was not
+    /// asked only because the turn has not come.
+    pub deferred: bool,
 }
 
 impl Found {
     /// Nothing but a note.
     #[must_use]
     pub fn only_note(note: Note) -> Self {
-        Self { credentials: Vec::new(), notes: vec![note] }
+        Self { notes: vec![note], ..Self::default() }
     }
 
     /// Appends what a later source had. A proof that is there already keeps its first source: it is not tried twice.
@@ -29,6 +36,7 @@ impl Found {
             self.push(credential);
         }
         self.notes.extend(later.notes);
+        self.deferred |= later.deferred;
     }
 
     /// Appends one credential, unless its proof is there already.

@@ -47,11 +47,7 @@ pub(super) fn command() -> Command {
         }
         .value_parser(refuse)
     });
-    Command::new("entrypoint")
-        .no_binary_name(true)
-        .disable_help_flag(true)
-        .disable_version_flag(true)
-        .args_override_self(true)
+    bare()
         .args(refused)
         .next_help_heading("What the step runs")
         .args(what_runs())
@@ -59,8 +55,21 @@ pub(super) fn command() -> Command {
         .args(turn())
         .next_help_heading("How its end is reported")
         .args(end())
-        .next_help_heading("Asking the image's registry (with -image)")
+        .next_help_heading("Asking the image's registry (with -image, and with run-image)")
         .args(lookup())
+}
+
+/// The flags of a lookup without a step.
+pub(super) fn lookup_command() -> Command {
+    bare().args(lookup())
+}
+
+fn bare() -> Command {
+    Command::new("entrypoint")
+        .no_binary_name(true)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .args_override_self(true)
 }
 
 fn what_runs() -> [Arg; 4] {
@@ -117,7 +126,7 @@ fn end() -> [Arg; 4] {
     ]
 }
 
-fn lookup() -> [Arg; 6] {
+fn lookup() -> [Arg; 8] {
     [
         valued("taskrun_namespace", "NAMESPACE", value::namespace).help(
             "Namespace of the service account whose pull secrets are used; the pod's own when empty.\n\
@@ -126,6 +135,15 @@ fn lookup() -> [Arg; 6] {
         valued("taskrun_service_account", "NAME", value::service_account).help(
             "Service account whose pull secrets are used; the pod's own when empty.\n\
              Example: -taskrun_service_account builder",
+        ),
+        valued("image_pull_secrets", "NAME,...", value::pull_secrets).action(ArgAction::Append).help(
+            "Further pull secrets, of the namespace above; the pod's service account must be allowed to get them; \
+             repeatable.\nExample: -image_pull_secrets regcred,mirror",
+        ),
+        boolean("image_exec_helpers").default_value("false").help(
+            "Run the credential helpers that a docker or podman config in the container names \
+             (docker-credential-NAME, from PATH): when the step's turn has come, never with TEKTON_HERMETIC=1. A value \
+             only with '='.\nExample: -image registry.example.com/tool -image_exec_helpers",
         ),
         valued("service_account_dir", "DIR", value::path).default_value(LookupSpec::SERVICE_ACCOUNT_DIR).help(
             "Where token, ca.crt and namespace of the pod's service account are mounted.\n\

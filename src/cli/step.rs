@@ -1,6 +1,6 @@
 //! The typed values of the flags, to a step: what they mean together.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ pub(super) enum StepFault {
     )]
     TwoCommands,
     #[error(
-        "-image needs a build with the feature \"lookup\", and this one is without: give the program with -entrypoint, \
-         or use a build that can ask registries"
+        "asking a registry needs a build with the feature \"lookup\", and this one is without: give the program with \
+         -entrypoint, or use a build that can ask registries"
     )]
     NoLookup,
 }
@@ -69,11 +69,26 @@ fn command(flags: &mut ArgMatches, built: Built) -> Result<CommandSource, StepFa
     }
 }
 
+/// The lookup of an image without a step.
+pub(super) fn lookup_of(mut flags: ArgMatches, image: &OsStr, built: Built) -> Result<LookupSpec, StepFault> {
+    if !built.lookup {
+        return Err(StepFault::NoLookup);
+    }
+    // What is no UTF-8 is no reference: the lookup says so, with the rule.
+    Ok(lookup(&mut flags, image.to_string_lossy().into_owned()))
+}
+
 fn lookup(flags: &mut ArgMatches, image: String) -> LookupSpec {
     LookupSpec {
         image,
         namespace: flags.remove_one::<Option<String>>("taskrun_namespace").flatten(),
         service_account: flags.remove_one::<Option<String>>("taskrun_service_account").flatten(),
+        pull_secrets: flags
+            .remove_many::<Vec<String>>("image_pull_secrets")
+            .map(|all| all.flatten().collect())
+            .unwrap_or_default(),
+        mounted: Vec::new(),
+        exec_helpers: flags.remove_one("image_exec_helpers").unwrap_or_default(),
         certificates: flags
             .remove_many::<Option<(String, PathBuf)>>("image_registry_certificate")
             .map(|all| all.flatten().collect())

@@ -127,7 +127,15 @@ pub(super) fn namespace(value: &OsStr) -> Result<Option<String>, ValueCause> {
 /// The name of a service account: an RFC 1123 subdomain, at most 253 bytes.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>
 pub(super) fn service_account(value: &OsStr) -> Result<Option<String>, ValueCause> {
-    kubernetes_name(value, |name| name.len() <= 253 && name.split('.').all(is_label))
+    kubernetes_name(value, is_subdomain)
+}
+
+/// Names of secrets, separated by commas; empty ones are skipped.
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>
+pub(super) fn pull_secrets(value: &OsStr) -> Result<Vec<String>, ValueCause> {
+    let text = value.to_str().ok_or(ValueCause::Encoding)?;
+    let names: Vec<_> = elements(text).map(str::to_owned).collect();
+    if names.iter().all(|name| is_subdomain(name)) { Ok(names) } else { Err(ValueCause::KubernetesName) }
 }
 
 /// A name that goes into an address of the API server, so it must be one. Empty means that it was not given.
@@ -136,9 +144,18 @@ fn kubernetes_name(value: &OsStr, valid: impl Fn(&str) -> bool) -> Result<Option
     if name.as_deref().is_none_or(valid) { Ok(name) } else { Err(ValueCause::KubernetesName) }
 }
 
+/// Kubernetes bounds a subdomain only as a whole, so a part of it may be longer than a label.
+fn is_subdomain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_part)
+}
+
 fn is_label(label: &str) -> bool {
+    label.len() <= 63 && is_part(label)
+}
+
+fn is_part(part: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=63).contains(&label.len()) && label.chars().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    !part.is_empty() && part.chars().all(inner) && !part.starts_with('-') && !part.ends_with('-')
 }
 
 /// `registry=path`; the empty text adds nothing.
@@ -251,7 +268,7 @@ mod tests {
 
     #[test]
     fn names_that_go_into_an_api_address_are_names() {
-        let long = "a".repeat(64);
+        let (long, too_long) = ("a".repeat(64), "a".repeat(254));
         for (text, as_namespace, as_account) in [
             ("default", true, true),
             ("team-1", true, true),
@@ -263,12 +280,19 @@ mod tests {
             ("../secrets", false, false),
             ("a/b", false, false),
             ("a b", false, false),
-            (long.as_str(), false, false),
+            (long.as_str(), false, true),
+            (too_long.as_str(), false, false),
         ] {
             assert_eq!(namespace(os(text)).is_ok(), as_namespace, "{text}");
             assert_eq!(service_account(os(text)).is_ok(), as_account, "{text}");
         }
         assert_eq!((namespace(os("")), service_account(os(""))), (Ok(None), Ok(None)));
+        assert_eq!(pull_secrets(os("a.b,,regcred-1,")).unwrap(), ["a.b", "regcred-1"]);
+        assert_eq!(pull_secrets(os("")).unwrap(), [""; 0]);
+        for text in ["a,../b", "A", "a, b", "a/b"] {
+            assert_eq!(pull_secrets(os(text)), Err(ValueCause::KubernetesName), "{text}");
+        }
+        assert_eq!(pull_secrets(OsStr::from_bytes(b"\xff")), Err(ValueCause::Encoding));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::Platform;
+use super::{JsonError, Platform};
 
 /// What a config document says about running the image.
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md>
@@ -26,17 +26,9 @@ pub enum ConfigError {
     #[error("the image's config is not a config document")]
     Malformed {
         /// Why.
-        source: serde_json::Error,
+        source: JsonError,
     },
 }
-
-/// An image that does not say what to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the image has neither ENTRYPOINT nor CMD, so there is nothing to run: give the step a command, as in \
-     `command: [\"/path/in/the/image\"]`"
-)]
-pub struct NoCommand;
 
 #[derive(Deserialize)]
 struct RawConfig {
@@ -85,7 +77,8 @@ impl ImageConfig {
         if !document.trim_ascii_start().starts_with(b"{") {
             return Err(ConfigError::NotAnObject);
         }
-        let raw: RawConfig = serde_json::from_slice(document).map_err(|source| ConfigError::Malformed { source })?;
+        let raw: RawConfig =
+            serde_json::from_slice(document).map_err(|error| ConfigError::Malformed { source: error.into() })?;
         let run = raw.config.unwrap_or_default();
         let named = |name: Option<String>| name.filter(|name| !name.is_empty());
         let platform = match (named(raw.os), named(raw.architecture)) {
@@ -93,22 +86,6 @@ impl ImageConfig {
             (Some(_), None) | (None, Some(_)) | (None, None) => None,
         };
         Ok(Self { entrypoint: run.entrypoint, cmd: run.cmd, platform })
-    }
-
-    /// What a step runs: ENTRYPOINT, with CMD behind it only when the step has no arguments of its own; CMD when there is
-    /// no ENTRYPOINT, even if the step has arguments, which its caller appends. This is the rule of Tekton's controller
-    /// (`imageInfo` in `pkg/pod/entrypoint_lookup_impl.go`), and not Docker's.
-    ///
-    /// # Errors
-    ///
-    /// [`NoCommand`], when there is neither.
-    pub fn command(&self, has_args: bool) -> Result<Vec<String>, NoCommand> {
-        match (self.entrypoint.is_empty(), self.cmd.is_empty()) {
-            (true, true) => Err(NoCommand),
-            (true, false) => Ok(self.cmd.clone()),
-            (false, _) if has_args => Ok(self.entrypoint.clone()),
-            (false, _) => Ok(self.entrypoint.iter().chain(&self.cmd).cloned().collect()),
-        }
     }
 }
 
@@ -118,33 +95,6 @@ mod tests {
 
     fn config(text: &str) -> ImageConfig {
         ImageConfig::parse(text.as_bytes()).expect(text)
-    }
-
-    #[test]
-    fn the_command_follows_tektons_rule() {
-        let both = config(r#"{"config":{"Entrypoint":["/e","-x"],"Cmd":["c"]}}"#);
-        let entrypoint = config(r#"{"config":{"Entrypoint":["/e"],"Cmd":null}}"#);
-        let cmd = config(r#"{"config":{"Cmd":["sh"]}}"#);
-        let neither = config(r#"{"config":{"Entrypoint":[],"Cmd":[]}}"#);
-        for (config, has_args, command) in [
-            (&both, false, Ok(vec!["/e", "-x", "c"])),
-            (&both, true, Ok(vec!["/e", "-x"])),
-            (&entrypoint, false, Ok(vec!["/e"])),
-            (&entrypoint, true, Ok(vec!["/e"])),
-            (&cmd, false, Ok(vec!["sh"])),
-            (&cmd, true, Ok(vec!["sh"])),
-            (&neither, false, Err(NoCommand)),
-            (&neither, true, Err(NoCommand)),
-        ] {
-            let command = command.map(|words| words.into_iter().map(str::to_owned).collect::<Vec<_>>());
-            assert_eq!(config.command(has_args), command, "{config:?} {has_args}");
-        }
-    }
-
-    #[test]
-    fn an_image_without_a_command_gets_the_line_to_add() {
-        let message = NoCommand.to_string();
-        assert!(message.contains("neither ENTRYPOINT nor CMD") && message.contains("command: ["), "{message}");
     }
 
     #[test]

@@ -7,11 +7,13 @@ use ::http::{Request, Response};
 use ::kube::client::Body;
 use k8s_openapi::api::core::v1::{Secret as ApiSecret, ServiceAccount as ApiServiceAccount};
 use reqwest::header::{AUTHORIZATION, HeaderValue, InvalidHeaderValue};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::timeout;
 use tower::service_fn;
 
-use super::identity::Name;
+use super::identity::{Name, ServiceAccount};
 use super::in_cluster::{InCluster, InClusterError, token};
 use crate::http::{HttpError, Network, Proxies, Trust, Unanswered, read_body};
 
@@ -77,9 +79,28 @@ impl Transport {
 /// The API server, with a limit on each call.
 pub(crate) struct Api {
     client: ::kube::Client,
-    namespace: String,
     server: String,
     deadline: Duration,
+}
+
+/// The part of a pod that is of interest. The library's own type would bring all of a pod's specification into the
+/// program, for one list of names.
+#[derive(Deserialize)]
+struct Pod {
+    spec: PodSpec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PodSpec {
+    image_pull_secrets: Option<Vec<Reference>>,
+}
+
+/// Kubernetes allows a reference without a name, which refers to nothing.
+#[derive(Deserialize)]
+struct Reference {
+    #[serde(default)]
+    name: String,
 }
 
 /// Why a call gave no object.
@@ -105,10 +126,10 @@ pub(crate) enum CallError {
 }
 
 impl CallError {
-    /// Whether the next call would meet the same: there is no server, or no token to show it.
+    /// Whether the next call would meet the same: there is no server, or no token that it accepts.
     pub(crate) fn is_lasting(&self) -> bool {
         match self {
-            Self::TimedOut { .. } | Self::Client { .. } => true,
+            Self::Unauthorized | Self::TimedOut { .. } | Self::Client { .. } => true,
             Self::Transport(TransportError::Answer { .. }) => false,
             Self::Transport(
                 TransportError::Token(_)
@@ -116,15 +137,13 @@ impl CallError {
                 | TransportError::Body(_)
                 | TransportError::Unanswered { .. },
             ) => true,
-            Self::Unauthorized | Self::Forbidden | Self::NotFound | Self::Status { .. } | Self::NotTheObject { .. } => {
-                false
-            }
+            Self::Forbidden | Self::NotFound | Self::Status { .. } | Self::NotTheObject { .. } => false,
         }
     }
 }
 
 impl Api {
-    /// A client for the objects of the account's namespace.
+    /// A client for the cluster's API server.
     pub(crate) fn new(network: &Network, cluster: &InCluster, deadline: Duration) -> Result<Self, HttpError> {
         let trust = Trust { public_roots: false, extra: vec![cluster.authority.clone()] };
         let transport = Transport {
@@ -132,20 +151,34 @@ impl Api {
             server: cluster.server.clone(),
             token_file: cluster.token_file.clone(),
         };
-        let namespace = cluster.account.namespace.as_str().to_owned();
         let service = service_fn(move |request| transport.clone().send(request));
-        let client = ::kube::Client::new(service, namespace.clone());
-        Ok(Self { client, namespace, server: cluster.server.clone(), deadline })
+        let client = ::kube::Client::new(service, cluster.account.namespace.as_str());
+        Ok(Self { client, server: cluster.server.clone(), deadline })
     }
 
-    pub(crate) async fn service_account(&self, name: &Name) -> Result<ApiServiceAccount, CallError> {
-        let api = ::kube::Api::namespaced(self.client.clone(), &self.namespace);
+    /// The names in a pod's `imagePullSecrets`.
+    pub(crate) async fn pod_pull_secrets(&self, namespace: &Name, name: &Name) -> Result<Vec<String>, CallError> {
+        let path = format!("/api/v1/namespaces/{}/pods/{}", namespace.as_str(), name.as_str());
+        let pod: Pod = self.get(path).await?;
+        Ok(pod.spec.image_pull_secrets.into_iter().flatten().map(|reference| reference.name).collect())
+    }
+
+    /// The names in a service account's `imagePullSecrets`.
+    pub(crate) async fn account_pull_secrets(&self, account: &ServiceAccount) -> Result<Vec<String>, CallError> {
+        let api = ::kube::Api::<ApiServiceAccount>::namespaced(self.client.clone(), account.namespace.as_str());
+        let account = self.bounded(api.get(account.name.as_str())).await?;
+        Ok(account.image_pull_secrets.into_iter().flatten().map(|reference| reference.name).collect())
+    }
+
+    pub(crate) async fn secret(&self, namespace: &Name, name: &Name) -> Result<ApiSecret, CallError> {
+        let api = ::kube::Api::namespaced(self.client.clone(), namespace.as_str());
         self.bounded(api.get(name.as_str())).await
     }
 
-    pub(crate) async fn secret(&self, name: &Name) -> Result<ApiSecret, CallError> {
-        let api = ::kube::Api::namespaced(self.client.clone(), &self.namespace);
-        self.bounded(api.get(name.as_str())).await
+    async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, CallError> {
+        let request = Request::get(path).body(Vec::new());
+        let request = request.map_err(|error| self.failure(::kube::Error::HttpError(error)))?;
+        self.bounded(self.client.request(request)).await
     }
 
     async fn bounded<T>(&self, call: impl Future<Output = Result<T, ::kube::Error>>) -> Result<T, CallError> {

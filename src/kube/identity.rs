@@ -1,4 +1,4 @@
-//! Service accounts by name, and what a token says of its own: pure.
+//! Service accounts by name, and what a token says of its bearer: pure.
 
 use std::fmt;
 
@@ -54,25 +54,37 @@ pub struct ServiceAccount {
     pub name: Name,
 }
 
-impl ServiceAccount {
-    /// Whose token this is, by the token's own claims. The signature is not checked: the API server does that, and
-    /// whoever could change the token could as well change the answer.
+/// Who a token says that its bearer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The service account.
+    pub account: ServiceAccount,
+    /// The pod that the token was made for, in the service account's namespace.
+    pub pod: Option<Name>,
+}
+
+impl Identity {
+    /// What the token's own claims say. The signature is not checked: the API server does that, and whoever could change
+    /// the token could as well change the answer.
     #[must_use]
     pub fn of_token(token: &Secret) -> Option<Self> {
         let payload = token.expose().split('.').nth(1)?;
         let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
-        let (namespace, name) = match claims.kubernetes {
-            Some(bound) => (bound.namespace, bound.service_account.name),
+        let (namespace, name, pod) = match claims.kubernetes {
+            Some(bound) => (bound.namespace, bound.service_account.name, bound.pod),
             // Tokens of before Kubernetes 1.22 have no such claim.
             None => {
                 let (namespace, name) =
                     claims.sub?.strip_prefix("system:serviceaccount:")?.split_once(':').map(owned)?;
-                (namespace, name)
+                (namespace, name, None)
             }
         };
         Some(Self {
-            namespace: Name::parse(&namespace, "namespace").ok()?,
-            name: Name::parse(&name, "service account").ok()?,
+            account: ServiceAccount {
+                namespace: Name::parse(&namespace, "namespace").ok()?,
+                name: Name::parse(&name, "service account").ok()?,
+            },
+            pod: pod.and_then(|pod| Name::parse(&pod.name, "pod").ok()),
         })
     }
 }
@@ -101,6 +113,7 @@ struct Bound {
     namespace: String,
     #[serde(rename = "serviceaccount")]
     service_account: Named,
+    pod: Option<Named>,
 }
 
 #[derive(Deserialize)]
@@ -120,21 +133,32 @@ mod tests {
     fn a_token_says_whose_it_is() {
         for (payload, expected) in [
             (
-                r#"{"kubernetes.io": {"namespace": "ci", "pod": {"name": "p", "uid": "u"},
-                    "serviceaccount": {"name": "builder", "uid": "u"}}, "sub": "system:serviceaccount:x:y"}"#,
-                Some("service account ci/builder"),
+                r#"{"kubernetes.io": {"namespace": "ci", "node": {"name": "n", "uid": "u"},
+                    "pod": {"name": "p", "uid": "u"}, "serviceaccount": {"name": "builder", "uid": "u"}},
+                    "sub": "system:serviceaccount:x:y"}"#,
+                Some(("service account ci/builder", Some("p"))),
             ),
-            (r#"{"sub": "system:serviceaccount:ci:builder"}"#, Some("service account ci/builder")),
+            (
+                r#"{"kubernetes.io": {"namespace": "ci", "serviceaccount": {"name": "builder"}}}"#,
+                Some(("service account ci/builder", None)),
+            ),
+            (
+                r#"{"kubernetes.io": {"namespace": "ci", "pod": {"name": "../x"}, "serviceaccount": {"name": "b"}}}"#,
+                Some(("service account ci/b", None)),
+            ),
+            (r#"{"sub": "system:serviceaccount:ci:builder"}"#, Some(("service account ci/builder", None))),
             (r#"{"sub": "me@example.com"}"#, None),
             (r#"{"kubernetes.io": {"namespace": "ci/../x", "serviceaccount": {"name": "builder"}}}"#, None),
             ("{}", None),
             ("hunter2", None),
         ] {
-            let account = ServiceAccount::of_token(&token(payload));
-            assert_eq!(account.map(|account| account.to_string()).as_deref(), expected, "{payload}");
+            let identity = Identity::of_token(&token(payload));
+            let read = identity.map(|identity| (identity.account.to_string(), identity.pod));
+            let read = read.as_ref().map(|(account, pod)| (account.as_str(), pod.as_ref().map(Name::as_str)));
+            assert_eq!(read, expected, "{payload}");
         }
         for opaque in ["", "abc", "a.b.c", ".."] {
-            assert_eq!(ServiceAccount::of_token(&Secret::new(opaque.to_owned())), None, "{opaque}");
+            assert_eq!(Identity::of_token(&Secret::new(opaque.to_owned())), None, "{opaque}");
         }
     }
 

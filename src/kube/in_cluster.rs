@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use reqwest::Url;
 use thiserror::Error;
 
-use super::identity::{BadName, Name, ServiceAccount};
+use super::identity::{BadName, Identity, Name, ServiceAccount};
 use crate::host::Env;
 use crate::secret::Secret;
 
@@ -60,16 +60,13 @@ pub enum InClusterError {
 }
 
 impl InClusterError {
-    /// Whether there is no cluster, or none that this pod was meant to ask: no pull secret is named anywhere.
+    /// Whether another attempt of the same process would meet the same: there is no cluster, none that this pod was
+    /// meant to ask, or a name on the command line that cannot be one. Files may still change: kubelet writes them.
     #[must_use]
-    pub fn is_absence(&self) -> bool {
+    pub fn is_final(&self) -> bool {
         match self {
-            Self::NoVariable(_) | Self::NoToken(_) => true,
-            Self::BadAddress { .. }
-            | Self::TokenFile { .. }
-            | Self::BadToken(_)
-            | Self::NamespaceFile { .. }
-            | Self::BadName(_) => false,
+            Self::NoVariable(_) | Self::BadAddress { .. } | Self::NoToken(_) | Self::BadName(_) => true,
+            Self::TokenFile { .. } | Self::BadToken(_) | Self::NamespaceFile { .. } => false,
         }
     }
 }
@@ -84,7 +81,7 @@ pub(crate) struct InCluster {
     /// The authority of the API server's certificate.
     pub(crate) authority: PathBuf,
     /// Whose token it is, if it says so.
-    pub(crate) actor: Option<ServiceAccount>,
+    pub(crate) bearer: Option<Identity>,
     /// Whose pull secrets are wanted.
     pub(crate) account: ServiceAccount,
 }
@@ -100,8 +97,8 @@ impl InCluster {
     ) -> Result<Self, InClusterError> {
         let server = server(env)?;
         let token_file = dir.join("token");
-        let actor = ServiceAccount::of_token(&token(&token_file)?);
-        let claimed = actor.clone();
+        let bearer = Identity::of_token(&token(&token_file)?);
+        let claimed = bearer.as_ref().map(|bearer| bearer.account.clone());
         let namespace = match (namespace, &claimed) {
             (Some(name), _) => Name::parse(name, "namespace")?,
             (None, Some(account)) => account.namespace.clone(),
@@ -118,7 +115,7 @@ impl InCluster {
             (None, None) => Name::parse("default", "service account")?,
         };
         let account = ServiceAccount { namespace, name };
-        Ok(Self { server, token_file, authority: dir.join("ca.crt"), actor, account })
+        Ok(Self { server, token_file, authority: dir.join("ca.crt"), bearer, account })
     }
 }
 
@@ -196,7 +193,7 @@ mod tests {
             ("a", "tcp://10.0.0.1:443"),
         ] {
             let error = server(&env(host, port)).unwrap_err();
-            assert!(!error.is_absence());
+            assert!(error.is_final());
             assert_eq!(
                 error.to_string(),
                 format!(
@@ -210,7 +207,7 @@ mod tests {
     #[test]
     fn without_the_variables_there_is_no_cluster() {
         let error = server(&Env::default()).unwrap_err();
-        assert!(error.is_absence());
+        assert!(error.is_final());
         assert_eq!(error.to_string(), "not in a cluster: KUBERNETES_SERVICE_HOST is not set");
         let only_host: Env = [("KUBERNETES_SERVICE_HOST", "10.96.0.1")].into_iter().collect();
         assert_eq!(server(&only_host).unwrap_err().to_string(), "not in a cluster: KUBERNETES_SERVICE_PORT is not set");

@@ -1,196 +1,93 @@
-//! The in-cluster Kubernetes API: service account and pull secrets.
+//! The in-cluster Kubernetes API: the pod, its service account and pull secrets.
 //!
 //! In-cluster configuration only, over this program's own HTTP stack: the API server's certificate is checked against
 //! the service account's `ca.crt` alone, no proxy is asked, and every call has a limit on its time and its answer. That
-//! the pod may not read secrets is the normal case, and a note.
+//! the pod may read neither itself nor a secret is the normal case, and a note.
 
 mod api;
 mod identity;
 mod in_cluster;
+mod reader;
 
 use std::path::Path;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Secret as ApiSecret, ServiceAccount as ApiServiceAccount};
-
-use self::api::{Api, CallError};
-pub use self::identity::{BadName, Name, ServiceAccount};
+use self::api::Api;
+pub use self::identity::{BadName, Identity, Name, ServiceAccount};
 use self::in_cluster::InCluster;
 pub use self::in_cluster::InClusterError;
-use crate::credential::{Note, PullSecret, PullSecretDocument, UnusablePullSecret};
+use self::reader::Reader;
+use crate::credential::{NamedBy, Note, PullSecret};
 use crate::host::Env;
 use crate::http::Network;
-use crate::secret::Secret;
-use crate::sys::cause::chain;
 
 /// How long one call may take.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Which pull secrets are wanted, and as whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Directory of the service account's `token`, `ca.crt` and `namespace`.
+    pub dir: &'a Path,
+    /// The lookup's namespace: that of the service account and of the secrets that the command line names. Without it
+    /// the token's own claims say it; then the `namespace` file.
+    pub namespace: Option<&'a str>,
+    /// The service account whose `imagePullSecrets` are read. Without it the token's own claims say it; then `default`.
+    pub service_account: Option<&'a str>,
+    /// Pull secrets that the command line names.
+    pub pull_secrets: &'a [String],
+    /// How long one call may take.
+    pub call_deadline: Duration,
+}
+
 /// What the cluster has for a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullSecrets {
-    /// The pull secrets that could be read, in the order in which the service account names them.
+    /// The pull secrets that could be read: the pod's, the command line's, the service account's, each in the order in
+    /// which it is named there, and each once.
     pub secrets: Vec<PullSecret>,
     /// What became of everything else. Never holds a secret.
     pub notes: Vec<Note>,
-    /// Whether every named pull secret was read. Also when none is named: the service account has none, or there is no
-    /// cluster. Not when the service account itself could not be read, since nobody knows then what it names.
+    /// Whether another attempt would find the same, so that a registry's refusal is final. It would when every named
+    /// pull secret was read; when the pod may not read some of it (403: permissions do not change while a step waits),
+    /// be it the pod, the service account or a secret; when there is no cluster, or no token. It would not when a named
+    /// secret or service account is not there yet (404), or when the API server could not be asked or gave no answer
+    /// that can be used.
     pub complete: bool,
 }
 
-/// Reads the pull secrets of a service account: those of its `imagePullSecrets`, through the API server that kubelet
-/// told the pod of, with the pod's own token. `dir` holds `token`, `ca.crt` and `namespace`. Without names, the token's
-/// own claims say which service account; then the `namespace` file, and `default`. Each call takes `call_deadline` at
-/// most.
+/// Reads the pull secrets of a pod through the API server that kubelet told it of, with the pod's own token: those of
+/// the pod's own `imagePullSecrets` (which pod, the token's claims say), those that the command line names, and those of
+/// the service account's `imagePullSecrets`.
 ///
-/// Nothing here is an error: a pod without any of this is an ordinary pod.
-pub async fn pull_secrets(
-    network: &Network,
-    env: &Env,
-    dir: &Path,
-    namespace: Option<&str>,
-    service_account: Option<&str>,
-    call_deadline: Duration,
-) -> PullSecrets {
-    let cluster = match InCluster::find(env, dir, namespace, service_account) {
+/// Nothing here is an error: a pod without any of this is an ordinary pod. The calls are made one after the other; the
+/// future borrows what it is given and nothing else, so that it can be joined with other work.
+pub async fn pull_secrets(network: &Network, env: &Env, wanted: &Wanted<'_>) -> PullSecrets {
+    let cluster = match InCluster::find(env, wanted.dir, wanted.namespace, wanted.service_account) {
         Ok(cluster) => cluster,
-        Err(error) => {
-            let note = Note::failed(asked(namespace, service_account), &error);
-            return PullSecrets { secrets: Vec::new(), notes: vec![note], complete: error.is_absence() };
-        }
+        Err(error) => return unasked(wanted, &error),
     };
-    let mut found = PullSecrets { secrets: Vec::new(), notes: Vec::new(), complete: true };
-    if let Err(note) = read_all(network, &cluster, call_deadline, &mut found).await {
-        found.miss(note);
-    }
-    found
-}
-
-impl PullSecrets {
-    /// Notes that a pull secret, or the list of them, could not be read.
-    fn miss(&mut self, note: Note) {
-        self.notes.push(note);
-        self.complete = false;
+    match Api::new(network, &cluster, wanted.call_deadline) {
+        Ok(api) => Reader::new(&api, &cluster).read(wanted.pull_secrets).await,
+        Err(error) => {
+            let note = Note::failed(cluster.account.to_string(), &error);
+            PullSecrets { secrets: Vec::new(), notes: vec![note], complete: false }
+        }
     }
 }
 
-/// The source of a note about a service account that is known only as far as it was asked for.
-fn asked(namespace: Option<&str>, service_account: Option<&str>) -> String {
-    match (namespace, service_account) {
+/// What there is when nobody can be asked.
+fn unasked(wanted: &Wanted<'_>, error: &InClusterError) -> PullSecrets {
+    // The names as far as they are known.
+    let account = match (wanted.namespace, wanted.service_account) {
         (Some(namespace), Some(name)) => format!("service account {namespace}/{name}"),
         (None, Some(name)) => format!("service account {name}"),
         (Some(_), None) | (None, None) => "service account".to_owned(),
-    }
-}
-
-/// Reads the service account and then, in its order, the secrets that it names. The error is a note why there is no
-/// list of them.
-async fn read_all(
-    network: &Network,
-    cluster: &InCluster,
-    call_deadline: Duration,
-    found: &mut PullSecrets,
-) -> Result<(), Note> {
-    let source = cluster.account.to_string();
-    let api = Api::new(network, cluster, call_deadline).map_err(|error| Note::failed(source.as_str(), &error))?;
-    let account = api
-        .service_account(&cluster.account.name)
-        .await
-        .map_err(|error| Note::new(source.as_str(), refusal(&error, cluster, Object::ServiceAccount)))?;
-    let names = named(&account);
-    if names.is_empty() {
-        found.notes.push(Note::new(source.as_str(), "names no imagePullSecrets"));
-    }
-    let mut names = names.into_iter();
-    for text in names.by_ref() {
-        let secret_source = format!("pull secret {}/{text}", cluster.account.namespace.as_str());
-        let name = match Name::parse(&text, "secret") {
-            Ok(name) => name,
-            Err(error) => {
-                found.miss(Note::failed(source.as_str(), &error));
-                continue;
-            }
-        };
-        match api.secret(&name).await {
-            Ok(secret) => found.secrets.push(pull_secret(cluster.account.namespace.as_str(), &text, secret)),
-            Err(error) => {
-                found.miss(Note::new(secret_source, refusal(&error, cluster, Object::Secret(&text))));
-                if error.is_lasting() {
-                    break;
-                }
-            }
-        }
-    }
-    let rest: Vec<_> = names.collect();
-    if !rest.is_empty() {
-        found.miss(Note::new(source, format!("its pull secrets {} were not asked for any more", rest.join(", "))));
-    }
-    Ok(())
-}
-
-/// The pull secrets that a service account names, each once. Kubernetes allows an empty name, which names nothing.
-fn named(account: &ApiServiceAccount) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for reference in account.image_pull_secrets.iter().flatten() {
-        if !reference.name.is_empty() && !names.contains(&reference.name) {
-            names.push(reference.name.clone());
-        }
-    }
-    names
-}
-
-/// What a call was for.
-#[derive(Clone, Copy)]
-enum Object<'a> {
-    ServiceAccount,
-    Secret(&'a str),
-}
-
-/// What a failed call means, and what to do about it.
-fn refusal(error: &CallError, cluster: &InCluster, object: Object<'_>) -> String {
-    let actor = cluster.actor.as_ref().map_or_else(|| "this pod's service account".to_owned(), ToString::to_string);
-    let (thing, resource) = match object {
-        Object::ServiceAccount => (cluster.account.to_string(), "serviceaccounts"),
-        Object::Secret(name) => (format!("secret {}/{name}", cluster.account.namespace.as_str()), "secrets"),
     };
-    match (error, object) {
-        (CallError::Unauthorized, _) => {
-            format!("unauthorized: the API server does not accept the token {}", cluster.token_file.display())
-        }
-        (CallError::Forbidden, _) => {
-            format!("forbidden: {actor} may not get {thing}; a Role with get on {resource} is needed")
-        }
-        (CallError::NotFound, Object::ServiceAccount) => {
-            "not found: the cluster has no service account of this name".to_owned()
-        }
-        (CallError::NotFound, Object::Secret(_)) => {
-            format!("not found: {} names it in imagePullSecrets, and the cluster has none", cluster.account)
-        }
-        (
-            CallError::Status { .. }
-            | CallError::TimedOut { .. }
-            | CallError::Transport(_)
-            | CallError::Client { .. }
-            | CallError::NotTheObject { .. },
-            _,
-        ) => chain(error),
+    let mut notes = vec![Note::failed(account, error)];
+    if !wanted.pull_secrets.is_empty() {
+        let secrets = format!("pull secrets {} of {}", wanted.pull_secrets.join(", "), NamedBy::Flag);
+        notes.push(Note::new(secrets, "not read: the cluster cannot be asked"));
     }
-}
-
-/// An API object as the plain value that the keychain reads.
-fn pull_secret(namespace: &str, name: &str, secret: ApiSecret) -> PullSecret {
-    let mut data = secret.data.unwrap_or_default();
-    let mut text = |key: &'static str, form: fn(Secret) -> PullSecretDocument| match data.remove(key) {
-        None => PullSecretDocument::Unusable(UnusablePullSecret::NoKey(key)),
-        Some(bytes) => String::from_utf8(bytes.0).map_or_else(
-            |_| PullSecretDocument::Unusable(UnusablePullSecret::NotUtf8(key)),
-            |text| form(Secret::new(text)),
-        ),
-    };
-    let document = match secret.type_.as_deref() {
-        Some("kubernetes.io/dockerconfigjson") => text(".dockerconfigjson", PullSecretDocument::Config),
-        Some("kubernetes.io/dockercfg") => text(".dockercfg", PullSecretDocument::Legacy),
-        other => PullSecretDocument::Unusable(UnusablePullSecret::OtherType(other.unwrap_or_default().to_owned())),
-    };
-    PullSecret { namespace: namespace.to_owned(), name: name.to_owned(), document }
+    PullSecrets { secrets: Vec::new(), notes, complete: error.is_final() }
 }

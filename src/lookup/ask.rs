@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use super::When;
 use super::document::{Failure, Found};
 use crate::authn;
+use crate::authn::helpers::Helpers;
 use crate::credential::{Credential, Note};
-use crate::host::Env;
+use crate::host::Host;
 use crate::http::Network;
-use crate::image::platform::Platform;
+use crate::image::platform::{self, Platform};
 use crate::image::reference::Reference;
-use crate::registry::{self, Patience, Settings};
+use crate::image::shown;
+use crate::registry::{self, Patience, Retry, Settings};
 use crate::spec::LookupSpec;
 use crate::sys::cause::chain;
 
@@ -18,10 +21,10 @@ use crate::sys::cause::chain;
 const MARGIN: Duration = Duration::from_millis(250);
 
 /// Asks the image's registry what the image would run.
-pub(super) fn ask(spec: &LookupSpec, env: &Env) -> Result<Found, Failure> {
+pub(super) fn ask(spec: &LookupSpec, host: &Host, when: When) -> Result<Found, Failure> {
     let failure = |reason: String| Failure::of(&spec.image, reason);
     let reference: Reference = spec.image.parse().map_err(|error| failure(chain(&error)))?;
-    let network = Network::new(env).map_err(|error| failure(chain(&error)))?;
+    let network = Network::new(&host.env).map_err(|error| failure(chain(&error)))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -29,37 +32,31 @@ pub(super) fn ask(spec: &LookupSpec, env: &Env) -> Result<Found, Failure> {
     let mut notes = Vec::new();
     let asked = runtime.block_on(async {
         let limit = spec.timeout.saturating_sub(MARGIN.min(spec.timeout / 4));
-        tokio::time::timeout(limit, ask_registry(spec, env, &network, &reference, &mut notes)).await
+        tokio::time::timeout(limit, ask_registry(spec, host, when, &network, &reference, &mut notes)).await
     });
-    match asked {
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(reason)) => Err(Failure { notes, ..failure(reason) }),
-        Err(_) => Err(Failure {
-            notes,
-            ..failure(format!(
-                "no answer from {} within {:?} (-image_lookup_timeout)",
-                reference.registry(),
-                spec.timeout
-            ))
-        }),
-    }
+    asked.unwrap_or_else(|_| {
+        let registry = reference.registry();
+        let reason = format!("no answer from {registry} within {:?} (-image_lookup_timeout)", spec.timeout);
+        Err(Failure { retryable: true, notes, ..failure(reason) })
+    })
 }
 
 /// The lookup itself. Notes are left behind as they come, so that they are there when the time is up.
 async fn ask_registry(
     spec: &LookupSpec,
-    env: &Env,
+    host: &Host,
+    when: When,
     network: &Network,
     reference: &Reference,
     notes: &mut Vec<Note>,
-) -> Result<Found, String> {
-    let credentials = gather(spec, env, network, reference, notes).await;
+) -> Result<Found, Failure> {
+    let gathered = gather(spec, host, when, network, reference, notes).await;
     let settings = Settings {
         certificates: spec.certificates.clone(),
         insecure: spec.insecure.clone(),
         patience: Patience::default(),
     };
-    match registry::fetch_image(network, &settings, reference, &Platform::host(), &credentials).await {
+    match registry::fetch_image(network, &settings, reference, &Platform::host(), &gathered.credentials).await {
         Ok(image) => {
             notes.extend(image.notes);
             Ok(Found {
@@ -69,45 +66,71 @@ async fn ask_registry(
                 index_digest: image.index_digest.map(|digest| digest.to_string()),
                 manifest_digest: image.manifest_digest.to_string(),
                 config_digest: image.config_digest.to_string(),
-                platform: image.platform.to_string(),
+                platform: shown(&image.platform.to_string(), platform::SHOWN),
                 credential: image.credential,
                 notes: std::mem::take(notes),
             })
         }
         Err(failure) => {
             notes.extend(failure.notes);
-            Err(chain(&failure.error))
+            let retryable = match failure.error.retry() {
+                Retry::Useless => false,
+                Retry::WithMoreCredentials => !gathered.complete,
+                Retry::Worthwhile => true,
+            };
+            let reason = chain(&failure.error);
+            Err(Failure { retryable, notes: std::mem::take(notes), ..Failure::of(&spec.image, reason) })
         }
     }
 }
 
-/// Every credential that the pod has for this image, in the order in which they are tried.
+/// The credentials of a pod for an image, in the order in which they are tried.
+struct Gathered {
+    credentials: Vec<Credential>,
+    /// Whether everything that is named could be read: what is not there now may be there later.
+    complete: bool,
+}
+
+/// Asks every source that a pod has for credentials.
 async fn gather(
     spec: &LookupSpec,
-    env: &Env,
+    host: &Host,
+    when: When,
     network: &Network,
     reference: &Reference,
     notes: &mut Vec<Note>,
-) -> Vec<Credential> {
+) -> Gathered {
+    let env = &host.env;
     let (registry, repository) = (reference.registry(), reference.repository());
     let mut found = authn::Found::default();
     #[cfg(feature = "kube")]
-    {
-        let read = crate::kube::pull_secrets(
-            network,
-            env,
-            &spec.service_account_dir,
-            spec.namespace.as_deref(),
-            spec.service_account.as_deref(),
-            crate::kube::CALL_DEADLINE,
-        )
-        .await;
+    let complete = {
+        let wanted = crate::kube::Wanted {
+            dir: &spec.service_account_dir,
+            namespace: spec.namespace.as_deref(),
+            service_account: spec.service_account.as_deref(),
+            pull_secrets: &spec.pull_secrets,
+            call_deadline: crate::kube::CALL_DEADLINE,
+        };
+        let read = crate::kube::pull_secrets(network, env, &wanted).await;
         notes.extend(read.notes);
         found.merge(authn::pull_secrets::credentials(&read.secrets, registry, repository));
-    }
+        read.complete
+    };
     #[cfg(not(feature = "kube"))]
-    let _ = (spec, network);
-    found.merge(authn::docker_config::credentials(env, registry, repository));
+    let complete = {
+        let _ = network;
+        if !spec.pull_secrets.is_empty() {
+            let secrets = format!("pull secrets {} of -image_pull_secrets", spec.pull_secrets.join(", "));
+            notes.push(Note::new(secrets, "not read: this entrypoint was built without the feature kube"));
+        }
+        true
+    };
+    found.merge(authn::mounted::credentials(&host.dirs.creds_secrets, &spec.mounted, registry, repository));
+    // A helper may take longer than the attempt has left.
+    notes.append(&mut found.notes);
+    let helpers = Helpers::in_attempt(spec.exec_helpers, when == When::Turn, env);
+    found.merge(authn::config_files::credentials(env, &helpers, registry, repository).await);
     notes.extend(found.notes);
-    found.credentials
+    Gathered { credentials: found.credentials, complete: complete && !found.deferred }
 }

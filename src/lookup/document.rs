@@ -37,15 +37,17 @@ pub struct Failure {
     pub image: String,
     /// What went wrong.
     pub reason: String,
+    /// Whether asking again later may help.
+    pub retryable: bool,
     /// What became of every source that was asked.
     pub notes: Vec<Note>,
 }
 
 impl Failure {
-    /// A failure before any source was asked.
+    /// A failure before any source was asked, for good.
     #[must_use]
     pub fn of(image: &str, reason: String) -> Self {
-        Self { image: image.to_owned(), reason, notes: Vec::new() }
+        Self { image: image.to_owned(), reason, retryable: false, notes: Vec::new() }
     }
 }
 

@@ -1,11 +1,12 @@
-//! The lookup: what an image would run, asked of its registry by a child process while the step waits.
+//! The lookup: what an image would run, asked of its registry by child processes while the step waits.
 //!
-//! This file is the supervisor's side: it forks the child, drains its pipe, and keeps what it said. The child's side,
-//! `ask`, is the only part of the program that talks to a network.
+//! This file is the supervisor's side: it forks a child per attempt, drains its pipe, and keeps what it said. The child's
+//! side, `ask`, is the only part of the program that talks to a network.
 
 #[cfg(feature = "lookup")]
 mod ask;
 mod document;
+mod pause;
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -20,42 +21,52 @@ use crate::sys::helper::{Ended, Helper};
 use crate::sys::process::ProcessId;
 use crate::sys::signals::{self, Mask};
 
-/// A lookup that was started: its child, or what came of it.
+/// A lookup in progress: one child per attempt, pauses between them, and what came of it in the end.
 #[derive(Debug)]
-pub struct Lookup {
-    image: String,
-    limit: Duration,
+pub struct Lookup<'a> {
+    spec: &'a LookupSpec,
+    host: &'a Host,
+    mask: Mask,
+    /// How many attempts have failed.
+    failed: u32,
+    /// Whether the step's turn has come.
+    turn: bool,
     state: State,
+}
+
+/// When an attempt is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// While the step waits: others will follow if need be.
+    Waiting,
+    /// At the step's turn: it is the last, and programs of the step's image may be run for it.
+    Turn,
 }
 
 #[derive(Debug)]
 enum State {
-    Working(Helper),
+    /// A child is asking.
+    Asking { helper: Helper, when: When },
+    /// The last attempt failed, and time may mend it.
+    Pausing { until: Instant, failure: Failure },
+    /// It is known what came of it.
     Done(Result<Found, Failure>),
 }
 
-impl Lookup {
-    /// Forks the child that asks. A child that cannot be made is a failed lookup like any other.
+impl<'a> Lookup<'a> {
+    /// Starts the first attempt.
     #[must_use]
-    pub fn start(spec: &LookupSpec, host: &Host, mask: Mask) -> Self {
-        let limit = spec.timeout;
-        let parent = std::process::id();
-        let state = match Helper::start(limit, |pipe| ask_in_child(spec, host, pipe, parent, &mask)) {
-            Ok(helper) => State::Working(helper),
-            Err(error) => {
-                let reason = format!("the lookup's process cannot be started: {}", Cause(&error));
-                State::Done(Err(Failure::of(&spec.image, reason)))
-            }
-        };
-        Self { image: spec.image.clone(), limit, state }
+    pub fn start(spec: &'a LookupSpec, host: &'a Host, mask: Mask, when: When) -> Self {
+        let state = attempt(spec, host, mask, when);
+        Self { spec, host, mask, failed: 0, turn: when == When::Turn, state }
     }
 
     /// The descriptor that becomes readable when there is news.
     #[must_use]
     pub fn events(&self) -> Option<BorrowedFd<'_>> {
         match &self.state {
-            State::Working(helper) => helper.events(),
-            State::Done(_) => None,
+            State::Asking { helper, .. } => helper.events(),
+            State::Pausing { .. } | State::Done(_) => None,
         }
     }
 
@@ -63,66 +74,118 @@ impl Lookup {
     #[must_use]
     pub fn time_left(&self, now: Instant) -> Option<Duration> {
         match &self.state {
-            State::Working(helper) => helper.time_left(now),
+            State::Asking { helper, .. } => helper.time_left(now),
+            State::Pausing { until, .. } => Some(until.saturating_duration_since(now)),
             State::Done(_) => None,
         }
     }
 
     /// Takes note of a child that was reaped, if it is the lookup's.
     pub fn reaped(&mut self, id: ProcessId, exit: ChildExit) {
-        if let State::Working(helper) = &mut self.state {
+        if let State::Asking { helper, .. } = &mut self.state {
             helper.reaped(id, exit);
+        }
+    }
+
+    /// The step's turn has come: if what has been tried did not help for now, one last attempt is made at once.
+    pub fn turn(&mut self) {
+        self.turn = true;
+        if let State::Pausing { .. } = self.state {
+            self.state = attempt(self.spec, self.host, self.mask, When::Turn);
         }
     }
 
     /// Catches up with the child. A failure that has just come about is handed out, once, to be logged at once where the
     /// step's turn may be an hour away.
     pub fn advance(&mut self, now: Instant) -> Option<&Failure> {
-        let State::Working(helper) = &mut self.state else { return None };
-        let ended = helper.advance(now)?;
-        let result = match ended {
-            Ended::Document(bytes) => document::read(&bytes)
-                .unwrap_or_else(|error| Err(self.failure(format!("the lookup's answer cannot be read: {error}")))),
-            Ended::Died(ChildExit::Code(code)) => {
-                Err(self.failure(format!("the lookup's process ended with code {code} and no answer")))
+        match &mut self.state {
+            State::Asking { helper, when } => {
+                let (ended, when) = (helper.advance(now)?, *when);
+                self.state = self.after(ended, when, now);
+                match &self.state {
+                    State::Pausing { failure, .. } | State::Done(Err(failure)) => Some(failure),
+                    State::Asking { .. } | State::Done(Ok(_)) => None,
+                }
             }
-            Ended::Died(ChildExit::Signal(number)) => Err(self.failure(format!(
-                "the lookup's process was killed by {} before it had an answer: if that was the out-of-memory killer, \
-                 give the step more memory",
-                signals::name(number)
-            ))),
-            Ended::TimedOut => Err(self.failure(format!("no answer within {:?} (-image_lookup_timeout)", self.limit))),
-            Ended::TooLong => Err(self.failure("the lookup's answer is longer than 1 MiB".to_owned())),
-        };
-        self.state = State::Done(result);
-        self.result().and_then(|result| result.as_ref().err())
+            State::Pausing { until, .. } => {
+                if *until <= now {
+                    self.state = attempt(self.spec, self.host, self.mask, When::Waiting);
+                }
+                None
+            }
+            State::Done(_) => None,
+        }
     }
 
     /// What came of it, once it is known.
     #[must_use]
     pub fn result(&self) -> Option<&Result<Found, Failure>> {
         match &self.state {
-            State::Working(_) => None,
+            State::Asking { .. } | State::Pausing { .. } => None,
             State::Done(result) => Some(result),
         }
     }
 
-    fn failure(&self, reason: String) -> Failure {
-        Failure::of(&self.image, reason)
+    /// What follows from the end of an attempt that was made `when`.
+    fn after(&mut self, ended: Ended, when: When, now: Instant) -> State {
+        match read(self.spec, ended) {
+            Err(failure) if failure.retryable && when == When::Waiting => {
+                if self.turn {
+                    return attempt(self.spec, self.host, self.mask, When::Turn);
+                }
+                let pause = pause::after(self.failed, pause::some_number());
+                self.failed = self.failed.saturating_add(1);
+                match now.checked_add(pause) {
+                    Some(until) => State::Pausing { until, failure },
+                    None => State::Done(Err(failure)),
+                }
+            }
+            result => State::Done(result),
+        }
+    }
+}
+
+/// Forks the child of one attempt. A child that cannot be made is a failed lookup like any other.
+fn attempt(spec: &LookupSpec, host: &Host, mask: Mask, when: When) -> State {
+    let parent = std::process::id();
+    match Helper::start(spec.timeout, |pipe| ask_in_child(spec, host, when, pipe, parent, &mask)) {
+        Ok(helper) => State::Asking { helper, when },
+        Err(error) => {
+            let reason = format!("the lookup's process cannot be started: {}", Cause(&error));
+            State::Done(Err(Failure::of(&spec.image, reason)))
+        }
+    }
+}
+
+/// What a child's end means. Whatever is not in its document may be different the next time.
+fn read(spec: &LookupSpec, ended: Ended) -> Result<Found, Failure> {
+    let failure = |reason: String| Err(Failure { retryable: true, ..Failure::of(&spec.image, reason) });
+    match ended {
+        Ended::Document(bytes) => document::read(&bytes)
+            .unwrap_or_else(|error| failure(format!("the lookup's answer cannot be read: {error}"))),
+        Ended::Died(ChildExit::Code(code)) => {
+            failure(format!("the lookup's process ended with code {code} and no answer"))
+        }
+        Ended::Died(ChildExit::Signal(number)) => failure(format!(
+            "the lookup's process was killed by {} before it had an answer: if that was the out-of-memory killer, give \
+             the step more memory",
+            signals::name(number)
+        )),
+        Ended::TimedOut => failure(format!("no answer within {:?} (-image_lookup_timeout)", spec.timeout)),
+        Ended::TooLong => failure("the lookup's answer is longer than 1 MiB".to_owned()),
     }
 }
 
 /// The child's life.
 #[cfg(feature = "lookup")]
-fn ask_in_child(spec: &LookupSpec, host: &Host, pipe: std::fs::File, parent: u32, mask: &Mask) -> u8 {
+fn ask_in_child(spec: &LookupSpec, host: &Host, when: When, pipe: std::fs::File, parent: u32, mask: &Mask) -> u8 {
     let Ok(pipe) = crate::sys::isolation::isolate(pipe, parent, mask) else { return 1 };
-    let result = ask::ask(spec, &host.env);
-    u8::from(document::write(pipe, &result).is_err())
+    u8::from(document::write(pipe, &ask::ask(spec, host, when)).is_err())
 }
 
 /// Without the feature `lookup` the command line refuses `-image`, so this child is never made.
 #[cfg(not(feature = "lookup"))]
-fn ask_in_child(spec: &LookupSpec, _: &Host, pipe: std::fs::File, _: u32, _: &Mask) -> u8 {
+fn ask_in_child(spec: &LookupSpec, _: &Host, _: When, pipe: std::fs::File, _: u32, _: &Mask) -> u8 {
     let failure = Failure::of(&spec.image, "this entrypoint was built without the feature lookup".to_owned());
     u8::from(document::write(pipe, &Err(failure)).is_err())
 }

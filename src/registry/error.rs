@@ -301,6 +301,17 @@ pub enum RegistryError {
     },
 }
 
+/// What asking again later is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Nothing: the image, or what was asked for, must change first.
+    Useless,
+    /// Something only if there is a credential that could not be read yet.
+    WithMoreCredentials,
+    /// Time may mend it.
+    Worthwhile,
+}
+
 impl RegistryError {
     /// A request that got no answer; some reasons have a sentence of their own, with what to do.
     pub(super) fn unanswered(what: What, host: String, proxy: Option<String>, source: Unanswered) -> Self {
@@ -320,25 +331,22 @@ impl RegistryError {
         }
     }
 
-    /// Whether asking again later cannot help. A 401, 403 or 404 is permanent only if every credential that there should
-    /// be was there: that is the caller's to know.
+    /// What asking again later is worth.
     #[must_use]
-    pub fn is_permanent(&self) -> bool {
+    pub fn retry(&self) -> Retry {
         match self {
-            Self::Host { .. }
-            | Self::NoCredential { .. }
-            | Self::Denied { .. }
-            | Self::NotFound { .. }
-            | Self::WrongDigest { .. }
-            | Self::NoPlatform { .. }
-            | Self::EndlessIndex { .. } => true,
+            Self::Host { .. } | Self::WrongDigest { .. } | Self::NoPlatform { .. } | Self::EndlessIndex { .. } => {
+                Retry::Useless
+            }
+            // A registry may say 404 of what it hides from us.
+            Self::NoCredential { .. } | Self::Denied { .. } | Self::NotFound { .. } => Retry::WithMoreCredentials,
             Self::Manifest { source, .. } => match source {
-                ManifestError::Schema1 | ManifestError::Artifact { .. } | ManifestError::Ambiguous => true,
+                ManifestError::Schema1 | ManifestError::Artifact { .. } | ManifestError::Ambiguous => Retry::Useless,
                 // A proxy's page, a half-written file: these pass.
                 ManifestError::NotJson { .. }
                 | ManifestError::Malformed { .. }
                 | ManifestError::Shapeless
-                | ManifestError::Digest { .. } => false,
+                | ManifestError::Digest { .. } => Retry::Worthwhile,
             },
             Self::Client { .. }
             | Self::Unanswered { .. }
@@ -352,7 +360,7 @@ impl RegistryError {
             | Self::NoToken { .. }
             | Self::Redirect { .. }
             | Self::TooManyRedirects { .. }
-            | Self::Config { .. } => false,
+            | Self::Config { .. } => Retry::Worthwhile,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::outcome::Outcome;
 use crate::spec::Timeout;
 use crate::step::command::Program;
 use crate::step::supervisor::{Action, Event, Supervision};
+use crate::sys::memory;
 use crate::sys::poll;
 use crate::sys::process::{self, ProcessId};
 use crate::sys::signals::Signals;
@@ -16,42 +17,38 @@ use crate::sys::signals::Signals;
 /// How often the cancel file is looked at, as in Tekton.
 const CANCEL_POLL: Duration = Duration::from_secs(1);
 
-/// Why a step has no outcome of its own.
-#[derive(Debug)]
-pub enum RunError {
-    /// It could not be started.
-    Start(io::Error),
-    /// It was started, then we could not read our signals any more; it has been killed.
-    Supervise(io::Error),
-}
-
-/// Starts the program and stays with it until it ends.
-///
-/// The file `cancel` in the downward API volume, once it has content, kills the step; where there is no such volume,
-/// nothing is looked for.
-///
-/// # Errors
-/// When the program cannot be started, or not be supervised.
-pub fn run(program: &Program, timeout: Timeout, downward: &Path, signals: &mut Signals) -> Result<Outcome, RunError> {
-    let step = process::spawn(&program.path, &program.argv, &program.environment, &signals.found_mask())
-        .map_err(RunError::Start)?;
-    let cancel = downward.is_dir().then(|| downward.join("cancel"));
-    let mut running = Running { step, supervision: Supervision::new(timeout, Instant::now()), cancel };
-    running.until_it_ends(signals).map_err(|error| {
-        process::kill_group(step);
-        RunError::Supervise(error)
-    })
-}
-
 /// A step that has been started.
-struct Running {
+#[derive(Debug)]
+pub struct Running {
     step: ProcessId,
     supervision: Supervision,
     cancel: Option<PathBuf>,
 }
 
 impl Running {
-    fn until_it_ends(&mut self, signals: &mut Signals) -> io::Result<Outcome> {
+    /// Starts the program.
+    ///
+    /// The file `cancel` in the downward API volume, once it has content, kills the step; where there is no such
+    /// volume, nothing is looked for.
+    ///
+    /// # Errors
+    /// Why the program cannot be started.
+    pub fn start(program: &Program, timeout: Timeout, downward: &Path, signals: &Signals) -> io::Result<Self> {
+        let step = process::spawn(&program.path, &program.argv, &program.environment, &signals.found_mask())?;
+        let cancel = downward.is_dir().then(|| downward.join("cancel"));
+        Ok(Self { step, supervision: Supervision::new(timeout, Instant::now()), cancel })
+    }
+
+    /// Stays with the step until it ends.
+    ///
+    /// # Errors
+    /// When our signals cannot be read any more; the step has been killed then.
+    pub fn until_it_ends(mut self, signals: &mut Signals) -> io::Result<Outcome> {
+        memory::release_program_pages();
+        self.supervise(signals).inspect_err(|_| process::kill_group(self.step))
+    }
+
+    fn supervise(&mut self, signals: &mut Signals) -> io::Result<Outcome> {
         loop {
             if let Some(outcome) = self.catch_up(signals)? {
                 return Ok(outcome);

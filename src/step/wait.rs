@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::spec::WaitSpec;
 use crate::sys::cause::Cause;
-use crate::sys::inotify::{DirectoryWatch, reports_every_change};
+use crate::sys::inotify::{DirectoryWatch, News, reports_every_change};
 
 /// How long a change may stay unnoticed where no event tells of it.
 const QUICK_POLL: Duration = Duration::from_millis(250);
@@ -130,8 +130,9 @@ impl Wait {
             self.asked = true;
             self.watch = DirectoryWatch::open().ok();
         }
+        let news = if self.content { News::Contents } else { News::Names };
         // Each time anew: a directory that was removed and made again has the same name and no watch.
-        let watched = self.watch.as_mut().is_some_and(|watch| watch.watch(directory).is_ok());
+        let watched = self.watch.as_mut().is_some_and(|watch| watch.watch(directory, news).is_ok());
         self.pace = if watched && reports_every_change(directory) { SAFETY_POLL } else { QUICK_POLL };
     }
 }

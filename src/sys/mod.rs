@@ -8,6 +8,8 @@ pub mod clock;
 pub mod helper;
 pub mod inotify;
 pub mod isolation;
+pub mod leash;
+pub mod memory;
 pub mod poll;
 pub mod process;
 pub mod signals;

@@ -1,4 +1,4 @@
-//! A loopback Kubernetes API over TLS: service accounts, secrets, bearer tokens and permissions, with the real server's
+//! A loopback Kubernetes API over TLS: pods, service accounts, secrets, bearer tokens and permissions, with the real server's
 //! answers. Good enough for `kubectl get`. The demo uses it too.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this")]
@@ -47,6 +47,29 @@ impl Cluster {
         }
         self.objects.insert(path(namespace, "serviceaccounts", name), account);
         self.tokens.insert(token(namespace, name), subject(namespace, name));
+        self
+    }
+
+    /// A pod with its `imagePullSecrets`. The pod of every token is `taskrun-pod`.
+    pub fn pod(mut self, namespace: &str, name: &str, pull_secrets: &[&str]) -> Self {
+        let references: Vec<_> = pull_secrets.iter().map(|secret| json!({"name": secret})).collect();
+        let mut pod = json!({
+            "kind": "Pod",
+            "apiVersion": "v1",
+            "metadata": {"name": name, "namespace": namespace, "uid": uid(name)},
+            "spec": {"containers": [{"name": "step-build", "image": "ghcr.io/team/app"}], "restartPolicy": "Never"},
+            "status": {"phase": "Running"},
+        });
+        if !references.is_empty() {
+            pod["spec"]["imagePullSecrets"] = Value::Array(references);
+        }
+        self.objects.insert(path(namespace, "pods", name), pod);
+        self
+    }
+
+    /// Accepts another token of a service account.
+    pub fn accept(mut self, token: &str, namespace: &str, name: &str) -> Self {
+        self.tokens.insert(token.to_owned(), subject(namespace, name));
         self
     }
 
@@ -175,9 +198,9 @@ impl KubeApi {
     }
 }
 
-/// A service account's token: the claims of a bound one, without a signature. This server compares it as a whole.
+/// A service account's token: the claims of one that is bound to `taskrun-pod`, without a signature. This server compares
+/// it as a whole.
 pub fn token(namespace: &str, name: &str) -> String {
-    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let claims = json!({
         "aud": ["https://kubernetes.default.svc.cluster.local"],
         "iss": "https://kubernetes.default.svc.cluster.local",
@@ -189,7 +212,17 @@ pub fn token(namespace: &str, name: &str) -> String {
         },
         "sub": subject(namespace, name),
     });
-    format!("{}.{}.unsigned", part(json!({"alg": "none", "typ": "JWT"})), part(claims))
+    unsigned(&claims)
+}
+
+/// A token of before Kubernetes 1.22: it says whose it is, and not for which pod.
+pub fn token_without_pod(namespace: &str, name: &str) -> String {
+    unsigned(&json!({"iss": "kubernetes/serviceaccount", "sub": subject(namespace, name)}))
+}
+
+fn unsigned(claims: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.unsigned", part(&json!({"alg": "none", "typ": "JWT"})), part(claims))
 }
 
 fn subject(namespace: &str, name: &str) -> String {
@@ -234,6 +267,7 @@ fn discovery(path: &str) -> Option<Value> {
             "kind": "APIResourceList",
             "groupVersion": "v1",
             "resources": [
+                resource("pods", "pod", "Pod"),
                 resource("secrets", "secret", "Secret"),
                 resource("serviceaccounts", "serviceaccount", "ServiceAccount"),
             ],

@@ -42,9 +42,7 @@ impl Setup {
         let files =
             NameFiles { resolv_conf: directory.path().join("resolv.conf"), hosts: directory.path().join("hosts") };
         std::fs::write(&files.hosts, format!("127.0.0.1 {FOREIGN} {FOREIGN_AUTH}\n")).expect("hosts");
-        let network = Network::with_name_files(&Env::default(), &files)
-            .expect("a network")
-            .with_read_timeout(Duration::from_millis(300));
+        let network = Network::with_name_files(&Env::default(), &files).expect("a network");
         let names: Vec<&str> = LOOPBACK.iter().copied().chain([FOREIGN, FOREIGN_AUTH]).collect();
         Self {
             tls: authority.server(&names),
@@ -64,6 +62,12 @@ impl Setup {
     /// With plain http allowed for a registry.
     pub fn insecure(mut self, registry: impl Into<String>) -> Self {
         self.settings.insecure.push(registry.into());
+        self
+    }
+
+    /// Giving up on a silent server soon: for servers that stay silent until then.
+    pub fn impatient(mut self) -> Self {
+        self.network = self.network.with_read_timeout(Duration::from_millis(50));
         self
     }
 

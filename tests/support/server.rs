@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -186,6 +186,9 @@ struct Shared {
     behaviour: Mutex<Behaviour>,
     requests: Mutex<Vec<Request>>,
     failures: Mutex<Vec<String>>,
+    /// How many scripted exchanges are being answered, and a call when one is done.
+    busy: Mutex<usize>,
+    idle: Condvar,
     stopping: AtomicBool,
 }
 
@@ -261,6 +264,8 @@ impl Server {
             behaviour: Mutex::new(behaviour),
             requests: Mutex::default(),
             failures: Mutex::default(),
+            busy: Mutex::default(),
+            idle: Condvar::new(),
             stopping: AtomicBool::new(false),
         });
         let secure = tls.is_some();
@@ -325,8 +330,10 @@ impl Server {
         self.requests()
     }
 
-    /// What went wrong; asked once.
+    /// What went wrong; asked once. An exchange may fail after its client has gone: it is waited for.
     fn failures(&self) -> Vec<String> {
+        let busy = locked(&self.shared.busy);
+        drop(self.shared.idle.wait_while(busy, |busy| *busy > 0));
         let mut failures = std::mem::take(&mut *locked(&self.shared.failures));
         if let Behaviour::Script { left, .. } = &mut *locked(&self.shared.behaviour) {
             failures.extend(left.drain(..).map(|left| format!("never asked: {} {}", left.method, left.path)));
@@ -414,8 +421,13 @@ fn respond(shared: &Shared, request: &Request) -> Reply {
                 return failed(format!("unscripted request {}; expected next: {next:?}", request.line()));
             };
             let mut exchange = left.remove(found);
+            *locked(&shared.busy) += 1;
             drop(behaviour);
-            catch_unwind(AssertUnwindSafe(|| (exchange.respond)(request))).unwrap_or_else(|panic| failed(reason(panic)))
+            let reply = catch_unwind(AssertUnwindSafe(|| (exchange.respond)(request)))
+                .unwrap_or_else(|panic| failed(reason(panic)));
+            *locked(&shared.busy) -= 1;
+            shared.idle.notify_all();
+            reply
         }
     }
 }
