@@ -14,7 +14,7 @@ mod skip;
 mod step;
 
 use std::fmt::Write as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use step::{Step, eventually, only_child, send};
 
@@ -117,6 +117,30 @@ fn the_step_gets_the_mask_found_at_the_start_and_default_dispositions() {
         ["SigBlk:\t0000000000000200", &format!("SigIgn:\t{none}"), &format!("SigCgt:\t{none}")],
         "{ended:#?}"
     );
+}
+
+#[test]
+fn a_step_s_end_is_seen_even_when_we_were_started_with_sigchld_ignored() {
+    // The kernel reaps the children of such a process itself, and tells nobody. The time limit is for a test that fails.
+    let ended = Step::new().under(&["timeout", "-s", "KILL", "60", "env", "--ignore-signal=CHLD"]).sh("exit 3");
+    assert_eq!((ended.code(), ended.err), (3, true), "{ended:#?}");
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_kill_the_step() {
+    // Writing a line to it is answered with SIGPIPE, which is ours and not to be forwarded.
+    let step = Step::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let flag = |name: &str, file: &str| format!("-{name}={}", step.path(file).display());
+    let status = Command::new(step::entrypoint())
+        .args([flag("post_file", "out"), flag("termination_path", "termination"), flag("step_metadata_dir", "status")])
+        .args(["-entrypoint", "/bin/sleep", "an argument that is warned of", "--", "0.2"])
+        .stderr(writer)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(step.path("out").exists());
 }
 
 #[test]
@@ -251,4 +275,49 @@ fn a_step_whose_time_is_up_is_killed_with_its_whole_group() {
     eventually("the grandchild is gone", || {
         std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
     });
+}
+
+/// Set in the process that is a step: it leaves its group for the supervisor's.
+const LEAVE_GROUP: &str = "ENTRYPOINT_TEST_LEAVE_GROUP";
+
+#[test]
+fn a_step_that_has_left_its_group_is_killed_when_its_time_is_up() {
+    use nix::unistd::{Pid, getpgid, getppid, setpgid};
+    if std::env::var_os(LEAVE_GROUP).is_some() {
+        setpgid(Pid::from_raw(0), getpgid(Some(getppid())).unwrap()).unwrap();
+        std::thread::sleep(std::time::Duration::from_secs(60));
+        return;
+    }
+    let this = std::env::current_exe().unwrap().display().to_string();
+    let name = "a_step_that_has_left_its_group_is_killed_when_its_time_is_up";
+    let ended = Step::new().env(LEAVE_GROUP, "1").run(&[
+        "-timeout",
+        "1s",
+        "-entrypoint",
+        &this,
+        "--",
+        "--exact",
+        name,
+        "--nocapture",
+    ]);
+    assert_eq!((ended.code(), ended.err), (1, true), "{ended:#?}");
+    assert!(ended.message.as_ref().is_some_and(|message| message.contains("TimeoutExceeded")), "{ended:#?}");
+}
+
+#[test]
+fn a_subcommand_can_be_ended_by_a_signal() {
+    use std::os::unix::process::ExitStatusExt;
+    let step = Step::new();
+    let fifo = step.path("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut command = Command::new(step::entrypoint());
+    let mut child =
+        command.arg("decode-script").arg(&fifo).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut ended = None;
+    eventually("the subcommand ends", || {
+        send(i32::try_from(child.id()).unwrap(), libc::SIGTERM);
+        ended = child.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert_eq!(ended.unwrap().signal(), Some(libc::SIGTERM));
 }
