@@ -254,43 +254,6 @@ fn a_service_account_without_pull_secrets_is_complete() {
 }
 
 #[test]
-fn names_that_are_given_win_over_the_tokens_own() {
-    let api = cluster(&[]).allow("ci/builder", "serviceaccounts", &["deployer"]).start();
-    let mut pod = Pod::of(&api);
-    pod.service_account = Some("deployer");
-    assert_eq!(
-        without_secrets(&pod.read()),
-        ["service account ci/deployer: not found: the cluster has no service account of this name"]
-    );
-    pod.namespace = Some("prod");
-    assert_eq!(
-        without_secrets(&pod.read()),
-        [concat!(
-            "service account prod/deployer: forbidden: service account ci/builder may not get ",
-            "service account prod/deployer; a Role with get on serviceaccounts is needed"
-        )]
-    );
-    pod.namespace = Some("../secrets");
-    let read = pod.read();
-    assert_eq!(
-        without_secrets(&read),
-        [concat!(
-            "service account ../secrets/deployer: \"../secrets\" cannot be the name of a namespace: ",
-            "it has other characters than a-z, 0-9, `-` and `.`, or is too long"
-        )]
-    );
-    assert_eq!(
-        api.lines(),
-        [
-            GET_POD,
-            "GET /api/v1/namespaces/ci/serviceaccounts/deployer",
-            GET_POD,
-            "GET /api/v1/namespaces/prod/serviceaccounts/deployer",
-        ]
-    );
-}
-
-#[test]
 fn a_token_that_says_nothing_leaves_it_to_the_namespace_file_and_default() {
     let api = cluster(&[]).start();
     let pod = Pod::of(&api);
@@ -551,25 +514,6 @@ fn answers_that_are_no_api_servers_are_told_apart_and_not_repeated() {
         assert!(!read.complete);
         assert!(!format!("{read:?}").contains(PASSWORD), "{read:?}");
     }
-}
-
-#[test]
-fn a_secret_whose_name_is_a_path_is_not_asked_for() {
-    let api = cluster(&["../serviceaccounts/builder", "regcred"])
-        .pull_secret("ci", "regcred", "ghcr.io", "me", PASSWORD)
-        .allow("ci/builder", "secrets", &["regcred"])
-        .start();
-    let read = Pod::of(&api).read();
-    assert_eq!(
-        notes(&read),
-        [concat!(
-            "service account ci/builder: \"../serviceaccounts/builder\" cannot be the name of a secret: ",
-            "it has other characters than a-z, 0-9, `-` and `.`, or is too long"
-        )]
-    );
-    assert_eq!(read.secrets.len(), 1);
-    assert!(read.complete, "there will never be such a secret");
-    assert_eq!(api.lines().len(), 3);
 }
 
 #[test]

@@ -247,3 +247,59 @@ fn the_reading_can_be_joined_with_other_work() {
     assert!(other_work > 1, "the reading waits without holding up the runtime");
     assert_eq!(api.lines().len(), 3);
 }
+
+#[test]
+fn a_secret_whose_name_is_a_path_is_not_asked_for() {
+    let api = cluster(&["../serviceaccounts/builder", "regcred"])
+        .pull_secret("ci", "regcred", "ghcr.io", "me", PASSWORD)
+        .allow("ci/builder", "secrets", &["regcred"])
+        .start();
+    let read = Pod::of(&api).read();
+    assert_eq!(
+        notes(&read),
+        [concat!(
+            "service account ci/builder: \"../serviceaccounts/builder\" cannot be the name of a secret: ",
+            "it has other characters than a-z, 0-9, `-` and `.`, or is too long"
+        )]
+    );
+    assert_eq!(read.secrets.len(), 1);
+    assert!(read.complete, "there will never be such a secret");
+    assert_eq!(api.lines().len(), 3);
+}
+
+#[test]
+fn names_that_are_given_win_over_the_tokens_own() {
+    let api = cluster(&[]).allow("ci/builder", "serviceaccounts", &["deployer"]).start();
+    let mut pod = Pod::of(&api);
+    pod.service_account = Some("deployer");
+    assert_eq!(
+        without_secrets(&pod.read()),
+        ["service account ci/deployer: not found: the cluster has no service account of this name"]
+    );
+    pod.namespace = Some("prod");
+    assert_eq!(
+        without_secrets(&pod.read()),
+        [concat!(
+            "service account prod/deployer: forbidden: service account ci/builder may not get ",
+            "service account prod/deployer; a Role with get on serviceaccounts is needed"
+        )]
+    );
+    pod.namespace = Some("../secrets");
+    let read = pod.read();
+    assert_eq!(
+        without_secrets(&read),
+        [concat!(
+            "service account ../secrets/deployer: \"../secrets\" cannot be the name of a namespace: ",
+            "it has other characters than a-z, 0-9, `-` and `.`, or is too long"
+        )]
+    );
+    assert_eq!(
+        api.lines(),
+        [
+            GET_POD,
+            "GET /api/v1/namespaces/ci/serviceaccounts/deployer",
+            GET_POD,
+            "GET /api/v1/namespaces/prod/serviceaccounts/deployer",
+        ]
+    );
+}
