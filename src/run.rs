@@ -9,10 +9,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::cli::{self, Invocation, UsageError};
-use crate::commands::version;
+use crate::commands::{run_image, version};
 use crate::host::Host;
 use crate::log;
-use crate::lookup::{Found, Lookup};
+use crate::lookup::{Found, Lookup, When};
 use crate::outcome::{NotRunKind, Outcome};
 use crate::report;
 use crate::setup;
@@ -41,6 +41,13 @@ pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
             }
             Err(error) => {
                 log::say(format_args!("{} error: {}", command.name(), chain(&error)));
+                ExitCode::FAILURE
+            }
+        },
+        Ok(Invocation::RunImage { lookup, args }) => match signals {
+            Ok(signals) => run_image::run(&lookup, &args, host, signals),
+            Err(error) => {
+                log::say(format_args!("cannot read signals: {}", Cause(&error)));
                 ExitCode::FAILURE
             }
         },
@@ -109,7 +116,10 @@ impl Pass<'_> {
         }
         make_directories(&spec.report.metadata_dir)?;
         let mut lookup = match &spec.command {
-            CommandSource::Image(image) => Some(Lookup::start(image, host, self.signals.found_mask())),
+            CommandSource::Image(image) => {
+                let when = if spec.wait.files.is_empty() { When::Turn } else { When::Waiting };
+                Some(Lookup::start(image, host, self.signals.found_mask(), when))
+            }
             CommandSource::Given(_) | CommandSource::PlatformTable => None,
         };
         let wait = self.wait_for_turn(lookup.as_mut())?;
@@ -176,7 +186,7 @@ impl Pass<'_> {
         let sources: Vec<_> = sources.into_iter().flatten().chain([self.signals.as_fd()]).collect();
         poll::readable(&sources, limit).map_err(unreadable)?;
         while let Some(number) = self.signals.receive().map_err(unreadable)? {
-            if matches!(number, libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT) {
+            if signals::asks_to_end(number) {
                 let sentence = format!(
                     "{} ended the step before its turn came: the pod is being deleted, or its node shut down",
                     signals::name(number)
@@ -242,7 +252,7 @@ fn make_directories(metadata_dir: &Path) -> Result<(), Outcome> {
 fn usage_error(error: &UsageError) -> u8 {
     log::say(error);
     log::say(error.usage_hint());
-    report::report_usage(&error.message, error.post_file.as_deref(), Some(&error.termination_path))
+    report::report_usage(&error.message, error.post_file.as_deref(), error.termination_path.as_deref())
 }
 
 /// Prints to stdout what a person asked for.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use entrypoint::host::Env;
 use entrypoint::http::{HttpError, Network, Proxies, Trust, Unanswered, read_body};
 use support::server::{Answer, Bound, Reply, Server, on};
-use support::tls::{Authority, LOOPBACK};
+use support::tls::{Authority, LOOPBACK, Leaf};
 
 fn network() -> Network {
     Network::new(&Env::default()).expect("a network")
@@ -172,6 +172,31 @@ fn a_proxy_of_the_environment_is_asked_for_foreign_hosts_and_never_for_loopback(
     });
     proxy.finish();
     straight.finish();
+}
+
+#[test]
+fn a_certificate_signed_by_itself_is_accepted_where_it_is_named_and_only_there() {
+    let answers = |leaf: &Leaf| Server::handler(Bound::new(), Some(leaf.server()), |_| Answer::json("1"));
+    let directory = tempfile::tempdir().expect("a directory");
+    let named = |leaf: &Leaf| {
+        let path = directory.path().join("server.pem");
+        std::fs::write(&path, &leaf.certificate_pem).expect("a file");
+        Trust { public_roots: true, extra: vec![path] }
+    };
+    let (own, other) = (Leaf::signed_by_itself(LOOPBACK, 4000), Leaf::signed_by_itself(LOOPBACK, 4000));
+    let server = answers(&own);
+    assert_eq!(get(&named(&own), &server.url("/"), 10).expect("an answer"), b"1");
+    // Nobody's, or somebody else's under the same name: not who it should be.
+    for trust in [Trust::default(), named(&other)] {
+        let found = unanswered(&trust, &server.url("/"));
+        assert!(matches!(found, Unanswered::UnknownAuthority), "{found:?}");
+    }
+    // Another name and a date that is past count as ever.
+    for leaf in [Leaf::signed_by_itself(&["registry.example"], 4000), Leaf::signed_by_itself(LOOPBACK, 2000)] {
+        let server = answers(&leaf);
+        let found = unanswered(&named(&leaf), &server.url("/"));
+        assert!(matches!(found, Unanswered::Certificate(_)), "{found:?}");
+    }
 }
 
 #[test]

@@ -335,3 +335,94 @@ fn a_signal_in_mid_lookup_ends_the_step_and_the_lookup() {
     eventually("the lookup's process is gone", || !std::path::Path::new(&gone).exists());
     drop(connection);
 }
+
+/// `run-image`, as a wrapper or a pod template calls it.
+fn run_image(world: &World, host: &str, image: &str, rest: &[&str]) -> std::process::Command {
+    let mut command = std::process::Command::new(step::entrypoint());
+    let certificate = format!("{host}={}", world.ca().display());
+    command.args(["run-image", &format!("{host}/{image}"), "-image_registry_certificate", &certificate]).args(rest);
+    command.env_clear().current_dir(world.dir.path());
+    command
+}
+
+#[test]
+fn run_image_becomes_what_the_image_says_and_writes_no_file() {
+    let world = World::new().echo("v1");
+    let registry = world.serve(None);
+    for (rest, expected) in [(&[][..], "from the image\n"), (&["--", "a", "b"], "from the a b\n")] {
+        let output = run_image(&world, &registry.host(), "team/tool:v1", rest).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!((String::from_utf8_lossy(&output.stdout), output.stderr.len()), (expected.into(), 0));
+    }
+    let mut files: Vec<_> =
+        std::fs::read_dir(world.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    files.sort();
+    assert_eq!(files, ["ca.crt", "layout"], "nothing was written");
+}
+
+#[test]
+fn run_image_is_the_step_with_its_signals_its_exit_code_and_its_process() {
+    use std::os::unix::process::ExitStatusExt;
+    let mut world = World::new();
+    let image = world.layout.image(architecture(), Command { entrypoint: &["/bin/sh", "-c"], cmd: &["exit 7"] }, &[]);
+    world.layout.tag("v1", &image);
+    let registry = world.serve(None);
+    let run = |rest: &[&str]| run_image(&world, &registry.host(), "team/tool:v1", rest).output().unwrap();
+    assert_eq!(run(&[]).status.code(), Some(7));
+    assert_eq!(run(&["--", "kill -USR1 $$"]).status.signal(), Some(libc::SIGUSR1));
+    let signals = run(&["--", "exec /bin/cat /proc/self/status"]);
+    let signals = String::from_utf8_lossy(&signals.stdout).into_owned();
+    assert!(signals.contains("SigBlk:\t0000000000000000"), "{signals}");
+    let ignored = signals.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+    let ignored = u64::from_str_radix(ignored, 16).unwrap();
+    assert_eq!(ignored & (1 << (libc::SIGPIPE - 1)), 0, "{signals}");
+    let mut child = run_image(&world, &registry.host(), "team/tool:v1", &["--", "echo $$"]);
+    let child = child.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), pid.to_string());
+}
+
+#[test]
+fn run_image_works_in_tekton_s_own_order_of_arguments() {
+    let world = World::new().echo("v1");
+    let registry = world.serve(None);
+    let certificate = format!("{}={}", registry.host(), world.ca().display());
+    let entrypoint = step::entrypoint().to_str().unwrap();
+    let image = format!("{}/team/tool:v1", registry.host());
+    let step = Step::new();
+    let ended = step.run(&[
+        "-entrypoint",
+        entrypoint,
+        "--",
+        "run-image",
+        &image,
+        "-image_registry_certificate",
+        &certificate,
+        "--",
+        "step",
+    ]);
+    ran(&ended, "from the step\n");
+}
+
+#[test]
+fn run_image_that_fails_says_one_sentence_and_exits_with_1() {
+    let (world, host) = (World::new(), Bound::new().host());
+    let output = run_image(&world, &host, "team/tool:v1", &["--"]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+    assert!(stderr.contains("cannot look up the command of image ") && stderr.contains("refused"), "{stderr}");
+}
+
+#[test]
+fn run_image_dies_of_a_signal_in_mid_lookup() {
+    use std::os::unix::process::ExitStatusExt;
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (world, host) = (World::new(), silent.local_addr().unwrap().to_string());
+    let child = run_image(&world, &host, "team/tool:v1", &["--"]).spawn().unwrap();
+    let connection = silent.accept().unwrap();
+    step::send(i32::try_from(child.id()).unwrap(), libc::SIGTERM);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.signal(), Some(libc::SIGTERM));
+    drop(connection);
+}

@@ -209,6 +209,28 @@ fn a_waiting_ordinary_process_reports_and_dies_of_the_signal() {
 }
 
 #[test]
+fn other_signals_leave_a_waiting_step_waiting() {
+    let step = Step::new();
+    let before = step.path("before").display().to_string();
+    let step = step.flags(["-wait_file", &before]);
+    let child = step.start(&["-entrypoint", "/bin/true", "--"]);
+    let status = format!("/proc/{}/status", child.id());
+    let field = |name: &str| {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        text.lines().find_map(|line| line.strip_prefix(name).map(|value| value.trim().to_owned())).unwrap_or_default()
+    };
+    eventually("signals are blocked", || field("SigBlk:") == "fffffffe7ffbfeff");
+    for number in [libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM, libc::SIGPIPE, libc::SIGWINCH, libc::SIGCONT] {
+        send(i32::try_from(child.id()).unwrap(), number);
+    }
+    eventually("the signals are read", || field("ShdPnd:") == "0000000000000000");
+    std::fs::write(&before, "").unwrap();
+    let ended = step.finish(child);
+    assert_eq!((ended.code(), ended.post, ended.err), (0, true, false), "{ended:#?}");
+    assert_eq!(ended.stderr, "");
+}
+
+#[test]
 fn a_step_whose_time_is_up_is_killed_with_its_whole_group() {
     let step = Step::new();
     let script = format!("sleep 1000 & echo $! >{}; wait", step.path("grandchild").display());

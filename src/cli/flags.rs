@@ -47,11 +47,7 @@ pub(super) fn command() -> Command {
         }
         .value_parser(refuse)
     });
-    Command::new("entrypoint")
-        .no_binary_name(true)
-        .disable_help_flag(true)
-        .disable_version_flag(true)
-        .args_override_self(true)
+    bare()
         .args(refused)
         .next_help_heading("What the step runs")
         .args(what_runs())
@@ -59,8 +55,21 @@ pub(super) fn command() -> Command {
         .args(turn())
         .next_help_heading("How its end is reported")
         .args(end())
-        .next_help_heading("Asking the image's registry (with -image)")
+        .next_help_heading("Asking the image's registry (with -image, and with run-image)")
         .args(lookup())
+}
+
+/// The flags of a lookup without a step.
+pub(super) fn lookup_command() -> Command {
+    bare().args(lookup())
+}
+
+fn bare() -> Command {
+    Command::new("entrypoint")
+        .no_binary_name(true)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .args_override_self(true)
 }
 
 fn what_runs() -> [Arg; 4] {

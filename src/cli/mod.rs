@@ -20,8 +20,8 @@ use clap::Command;
 use self::flags::{DEFAULT_TERMINATION_PATH, POST_FILE, Refused, TERMINATION_PATH};
 use self::grammar::{End, SyntaxFault};
 use self::step::{Built, StepFault, not_empty};
-use self::subcommand::SubcommandFault;
-use crate::spec::{CommandSource, SetupCommand, StepSpec};
+use self::subcommand::{ForPeople, SubcommandFault};
+use crate::spec::{CommandSource, LookupSpec, SetupCommand, StepSpec};
 use crate::sys::cause::chain;
 
 /// What the command line asks for.
@@ -31,6 +31,13 @@ pub enum Invocation {
     Step(Box<StepSpec>),
     /// Prepare a pod's shared directories.
     Setup(SetupCommand),
+    /// Look up what an image runs, and become that.
+    RunImage {
+        /// The image, and how to ask for it.
+        lookup: Box<LookupSpec>,
+        /// The arguments for its program.
+        args: Vec<OsString>,
+    },
     /// Say which version this is.
     Version,
     /// Print this text, on stderr, and succeed.
@@ -45,8 +52,8 @@ pub struct UsageError {
     pub message: String,
     /// The post file, as far as it could be found: its `.err` must be written, or the next step waits for ever.
     pub post_file: Option<PathBuf>,
-    /// Where the message goes: as far as it could be found, else the default.
-    pub termination_path: PathBuf,
+    /// Where the message goes: as far as it could be found, else the default. `None` for what is no step.
+    pub termination_path: Option<PathBuf>,
 }
 
 impl UsageError {
@@ -68,6 +75,9 @@ enum Fault {
     Step(#[from] StepFault),
     #[error(transparent)]
     Subcommand(#[from] SubcommandFault),
+    /// In what is no step, and so has no report.
+    #[error(transparent)]
+    ForPeople(Box<Self>),
 }
 
 /// Reads the command line. The first element is the program's own name.
@@ -83,19 +93,25 @@ fn parse_with(argv: &[OsString], built: Built) -> Result<Invocation, UsageError>
     let command = flags::command();
     let args = argv.get(1..).unwrap_or_default();
     read(args, &command, built).map_err(|fault| {
+        if let Fault::ForPeople(fault) = &fault {
+            return UsageError { message: chain(fault.as_ref()), post_file: None, termination_path: None };
+        }
         let (ours, _) = grammar::cut(args);
         let last = |flag| grammar::last_value(ours, |name| flags::kind(&command, name), flag).map(PathBuf::from);
         UsageError {
             message: chain(&fault),
             post_file: last(POST_FILE).and_then(not_empty),
-            termination_path: last(TERMINATION_PATH).unwrap_or_else(|| DEFAULT_TERMINATION_PATH.into()),
+            termination_path: Some(last(TERMINATION_PATH).unwrap_or_else(|| DEFAULT_TERMINATION_PATH.into())),
         }
     })
 }
 
 fn read(args: &[OsString], command: &Command, built: Built) -> Result<Invocation, Fault> {
-    if let Some(version) = subcommand::for_people(args) {
-        return Ok(version.map(|()| Invocation::Version)?);
+    let for_people = |fault: Fault| Fault::ForPeople(Box::new(fault));
+    match subcommand::for_people(args).map_err(|fault| for_people(fault.into()))? {
+        Some(ForPeople::Version) => return Ok(Invocation::Version),
+        Some(ForPeople::RunImage { image, rest }) => return run_image(image, rest, built).map_err(for_people),
+        None => {}
     }
     let (ours, steps) = grammar::cut(args);
     let (settings, end) = grammar::scan(ours, |name| flags::kind(command, name));
@@ -119,6 +135,24 @@ fn read(args: &[OsString], command: &Command, built: Built) -> Result<Invocation
             Ok(Invocation::Step(Box::new(step)))
         }
     }
+}
+
+/// `run-image IMAGE`, with the flags of the lookup and no others.
+fn run_image(image: &OsString, rest: &[OsString], built: Built) -> Result<Invocation, Fault> {
+    let command = flags::lookup_command();
+    let (ours, args) = match rest {
+        [separator, args @ ..] if separator == "--" => (&[][..], args),
+        _ => grammar::cut(rest),
+    };
+    let (settings, end) = grammar::scan(ours, |name| flags::kind(&command, name));
+    let matches = flags::matches(command, &settings)?;
+    match end {
+        End::Positionals(positionals) => subcommand::no_positionals(positionals)?,
+        End::Help => return Ok(Invocation::Help(help::text(&flags::command()))),
+        End::Broken(fault) => return Err(fault.into()),
+    }
+    let lookup = step::lookup_of(matches, image, built)?;
+    Ok(Invocation::RunImage { lookup: Box::new(lookup), args: args.to_vec() })
 }
 
 #[cfg(test)]

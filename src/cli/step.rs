@@ -1,6 +1,6 @@
 //! The typed values of the flags, to a step: what they mean together.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ pub(super) enum StepFault {
     )]
     TwoCommands,
     #[error(
-        "-image needs a build with the feature \"lookup\", and this one is without: give the program with -entrypoint, \
-         or use a build that can ask registries"
+        "asking a registry needs a build with the feature \"lookup\", and this one is without: give the program with \
+         -entrypoint, or use a build that can ask registries"
     )]
     NoLookup,
 }
@@ -67,6 +67,15 @@ fn command(flags: &mut ArgMatches, built: Built) -> Result<CommandSource, StepFa
         (None, Some(image)) => Ok(CommandSource::Image(lookup(flags, image))),
         (None, None) => Ok(CommandSource::PlatformTable),
     }
+}
+
+/// The lookup of an image without a step.
+pub(super) fn lookup_of(mut flags: ArgMatches, image: &OsStr, built: Built) -> Result<LookupSpec, StepFault> {
+    if !built.lookup {
+        return Err(StepFault::NoLookup);
+    }
+    // What is no UTF-8 is no reference: the lookup says so, with the rule.
+    Ok(lookup(&mut flags, image.to_string_lossy().into_owned()))
 }
 
 fn lookup(flags: &mut ArgMatches, image: String) -> LookupSpec {

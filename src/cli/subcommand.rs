@@ -65,19 +65,37 @@ const DECODE_SCRIPT: Form = Form {
 const VERSION: Form =
     Form { name: "version", arguments: "", count: Count::Exactly(0), about: "print the version and what is built in" };
 
+/// `run-image`, likewise.
+const RUN_IMAGE: Form = Form {
+    name: "run-image",
+    arguments: "IMAGE [flags] [-- ARGUMENT...]",
+    count: Count::AtLeast(1),
+    about: "look up what IMAGE runs and become it; no files are written. With the flags of the lookup only",
+};
+
 /// All subcommands, in the order in which help shows them.
-pub(super) const FORMS: [Form; 5] = [INIT, CP, STEP_INIT, DECODE_SCRIPT, VERSION];
+pub(super) const FORMS: [Form; 6] = [RUN_IMAGE, INIT, CP, STEP_INIT, DECODE_SCRIPT, VERSION];
 
 /// Subcommands to come. They are refused by name, so that nobody's `resolve` is taken for a step.
-const TO_COME: [&str; 3] = ["resolve", "doctor", "run-image"];
+const TO_COME: [&str; 2] = ["resolve", "doctor"];
 
 /// A subcommand that cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SubcommandFault {
     #[error("{} takes {}, got {got}: entrypoint {form}", form.name, form.count)]
     Count { form: Form, got: usize },
-    #[error("{0} is not built yet: this version has the subcommands init, cp, step-init, decode-script and version")]
+    #[error(
+        "{0} is not built yet: this version has the subcommands run-image, init, cp, step-init, decode-script and version"
+    )]
     NotBuilt(&'static str),
+    #[error("{} takes the image first: entrypoint {form}", form.name)]
+    NoImage { form: Form },
+    #[error(
+        "{} has no use for {argument:?} before `--`: what the image's program is to get stands behind `--`, as in \
+         entrypoint {form}",
+        form.name
+    )]
+    Argument { form: Form, argument: OsString },
 }
 
 impl fmt::Display for Form {
@@ -87,16 +105,46 @@ impl fmt::Display for Form {
     }
 }
 
-/// Whether the first of all arguments asks for `version`: then nothing may stand behind it.
-pub(super) fn for_people(args: &[OsString]) -> Option<Result<(), SubcommandFault>> {
-    let [name, rest @ ..] = args else { return None };
+/// A subcommand for people and pod templates: it is one only as the very first argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ForPeople<'a> {
+    Version,
+    RunImage {
+        image: &'a OsString,
+        /// The flags of the lookup, then `--` and the program's arguments.
+        rest: &'a [OsString],
+    },
+}
+
+/// What the first of all arguments asks for, if it is a subcommand for people.
+pub(super) fn for_people(args: &[OsString]) -> Result<Option<ForPeople<'_>>, SubcommandFault> {
+    let [name, rest @ ..] = args else { return Ok(None) };
     if let Some(name) = TO_COME.into_iter().find(|to_come| name == to_come) {
-        return Some(Err(SubcommandFault::NotBuilt(name)));
+        return Err(SubcommandFault::NotBuilt(name));
     }
-    (name == VERSION.name).then_some(match rest.len() {
-        0 => Ok(()),
+    if name == RUN_IMAGE.name {
+        return match rest {
+            [image, rest @ ..] if !image.is_empty() && !image.as_encoded_bytes().starts_with(b"-") => {
+                Ok(Some(ForPeople::RunImage { image, rest }))
+            }
+            _ => Err(SubcommandFault::NoImage { form: RUN_IMAGE }),
+        };
+    }
+    if name != VERSION.name {
+        return Ok(None);
+    }
+    match rest.len() {
+        0 => Ok(Some(ForPeople::Version)),
         got => Err(SubcommandFault::Count { form: VERSION, got }),
-    })
+    }
+}
+
+/// Refuses what stands between the flags of `run-image` and `--`.
+pub(super) fn no_positionals(positionals: &[OsString]) -> Result<(), SubcommandFault> {
+    match positionals.first() {
+        None => Ok(()),
+        Some(argument) => Err(SubcommandFault::Argument { form: RUN_IMAGE, argument: argument.clone() }),
+    }
 }
 
 /// What the positional arguments ask an init container to do. `None` when they name no subcommand; an error when they

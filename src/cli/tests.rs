@@ -336,7 +336,7 @@ fn without_the_lookup_an_image_is_refused_and_everything_else_works() {
     let error = parse_with(&argv(&["-image=busybox", "-post_file=/o"]), built).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "-image needs a build with the feature \"lookup\", and this one is without: give the program with -entrypoint, \
+        "asking a registry needs a build with the feature \"lookup\", and this one is without: give the program with -entrypoint, \
          or use a build that can ask registries"
     );
     assert_eq!(error.post_file, Some("/o".into()));
@@ -381,20 +381,24 @@ fn tektons_flags_that_are_not_built_are_refused_and_still_take_their_argument() 
 #[test]
 fn a_usage_error_knows_where_to_report_itself() {
     let read = |args: &[&str]| read(args).map_err(|e| (e.post_file, e.termination_path)).unwrap_err();
-    let found = |post: &str, termination: &str| (Some(PathBuf::from(post)), PathBuf::from(termination));
+    let found = |post: &str, termination: &str| (Some(PathBuf::from(post)), Some(PathBuf::from(termination)));
     let default = "/tekton/termination";
     for (args, expected) in [
-        (&["-nope"][..], (None, default.into())),
+        (&["-nope"][..], (None, Some(default.into()))),
         (&["-post_file", "/o", "-nope"], found("/o", default)),
         (&["-nope", "-post_file", "/o", "-termination_path=/t"], found("/o", "/t")),
         (&["-nope", "x", "--post_file=/o", "--termination_path", "/t"], found("/o", "/t")),
         (&["-post_file=/a", "---", "-post_file=/b", "-termination_path=/t", "-termination_path=/u"], found("/b", "/u")),
         (&["-timeout=x", "-post_file=/o", "--", "-post_file=/steps"], found("/o", default)),
         (&["-timeout", "-post_file", "/o", "-post_file=/p"], found("/p", default)),
-        (&["-nope", "-post_file="], (None, default.into())),
+        (&["-nope", "-post_file="], (None, Some(default.into()))),
         (&["-post_file=/o", "-termination_path"], found("/o", default)),
         (&["-entrypoint=a", "-image=b", "-post_file=/o"], found("/o", default)),
         (&["-post_file=/o", "cp", "a"], found("/o", default)),
+        // What is no step has nowhere to report to.
+        (&["version", "x"], (None, None)),
+        (&["resolve", "-post_file=/o"], (None, None)),
+        (&["run-image", "x", "-post_file=/o"], (None, None)),
     ] {
         assert_eq!(read(args), expected, "{args:?}");
     }
@@ -456,6 +460,53 @@ fn a_subcommand_with_another_number_of_arguments_is_a_step_or_a_clear_error() {
 }
 
 #[test]
+fn run_image_takes_an_image_the_flags_of_the_lookup_and_arguments() {
+    let run_image = |args: &[&str]| match read(args) {
+        Ok(Invocation::RunImage { lookup, args }) => (*lookup, args),
+        other => panic!("{args:?}: {other:?}"),
+    };
+    for (args, image, rest) in [
+        (&["run-image", "a/b"][..], "a/b", &[][..]),
+        (&["run-image", "a/b", "--"], "a/b", &[]),
+        (&["run-image", "a/b", "--", "x", "--", "-y"], "a/b", &["x", "--", "-y"]),
+        (&["run-image", "a/b", "-image_lookup_timeout=5s", "--", "x"], "a/b", &["x"]),
+    ] {
+        let (lookup, arguments) = run_image(args);
+        assert_eq!((lookup.image.as_str(), arguments), (image, os(rest)), "{args:?}");
+    }
+    let (lookup, _) = run_image(&["run-image", "a/b", "--image_insecure_registry", "r:1", "-taskrun_namespace=n"]);
+    assert_eq!((lookup.insecure, lookup.namespace.as_deref()), (vec!["r:1".to_owned()], Some("n")));
+    assert!(matches!(read(&["run-image", "a", "-h"]), Ok(Invocation::Help(_))));
+}
+
+#[test]
+fn run_image_refuses_what_it_has_no_use_for() {
+    for (args, expected) in [
+        (&["run-image"][..], "run-image takes the image first: entrypoint run-image IMAGE [flags] [-- ARGUMENT...]"),
+        (
+            &["run-image", "--", "x"],
+            "run-image takes the image first: entrypoint run-image IMAGE [flags] [-- ARGUMENT...]",
+        ),
+        (
+            &["run-image", "-x", "a"],
+            "run-image takes the image first: entrypoint run-image IMAGE [flags] [-- ARGUMENT...]",
+        ),
+        (&["run-image", "a", "-post_file=/o"], "flag provided but not defined: -post_file"),
+        (&["run-image", "a", "-image=b"], "flag provided but not defined: -image"),
+        (&["run-image", "a", "-image_lookup_timeout"], "flag needs an argument: -image_lookup_timeout"),
+        (
+            &["run-image", "a", "b", "--", "c"],
+            "run-image has no use for \"b\" before `--`: what the image's program is to get stands behind `--`, as in \
+             entrypoint run-image IMAGE [flags] [-- ARGUMENT...]",
+        ),
+    ] {
+        assert_eq!(read(args).map_err(|error| error.message), Err(expected.to_owned()), "{args:?}");
+    }
+    // Anywhere else it is a word like any other.
+    assert_eq!(step(&["-timeout=5s", "run-image", "a"]).ignored, os(&["run-image", "a"]));
+}
+
+#[test]
 fn version_is_a_subcommand_only_as_the_first_argument_and_alone() {
     assert_eq!(read(&["version"]), Ok(Invocation::Version));
     for args in [&["version", "-x"][..], &["version", "--"]] {
@@ -468,9 +519,9 @@ fn version_is_a_subcommand_only_as_the_first_argument_and_alone() {
 
 #[test]
 fn subcommands_to_come_are_refused_by_name() {
-    for name in ["resolve", "doctor", "run-image"] {
+    for name in ["resolve", "doctor"] {
         let expected = format!(
-            "{name} is not built yet: this version has the subcommands init, cp, step-init, decode-script and version"
+            "{name} is not built yet: this version has the subcommands run-image, init, cp, step-init, decode-script and version"
         );
         assert_eq!(message(&[name, "busybox"]), expected);
         assert_eq!(step(&["-timeout=5s", name]).ignored, os(&[name]));

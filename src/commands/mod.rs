@@ -1,3 +1,4 @@
-//! The commands for people.
+//! The commands for people and pod templates.
 
+pub mod run_image;
 pub mod version;

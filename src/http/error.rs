@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::ResolveError;
+use super::trust::is_authority;
 
 /// Why a client cannot be built, or a body not be read.
 #[derive(Debug, thiserror::Error)]
@@ -200,6 +201,9 @@ fn io_kind(kind: io::ErrorKind) -> Option<Unanswered> {
 
 fn tls(error: &rustls::Error) -> Unanswered {
     if let rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) = error {
+        Unanswered::UnknownAuthority
+    } else if is_authority(error) {
+        // Signed by itself, and not named: nobody that is trusted has signed it.
         Unanswered::UnknownAuthority
     } else if let rustls::Error::InvalidCertificate(_) = error {
         Unanswered::Certificate(Box::new(error.clone()))

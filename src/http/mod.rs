@@ -6,6 +6,7 @@
 mod error;
 mod names;
 mod proxy;
+mod trust;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub use self::error::{HttpError, Unanswered};
 use self::names::Names;
 pub use self::names::{NameFiles, ResolveError};
 pub use self::proxy::ProxySettings;
+use self::trust::Verifier;
 use crate::host::Env;
 
 /// Bounds one TCP connection with its TLS handshake.
@@ -141,18 +143,24 @@ impl Network {
         if trust.public_roots {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
+        let mut named = Vec::new();
         for path in &trust.extra {
             for certificate in certificates(path)? {
+                named.push(certificate.clone());
                 roots
                     .add(certificate)
                     .map_err(|source| HttpError::BadCertificate { path: path.clone(), source: source.into() })?;
             }
         }
-        Ok(ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()
-            .map_err(|source| HttpError::Tls { source })?
-            .with_root_certificates(roots)
-            .with_no_client_auth())
+            .map_err(|source| HttpError::Tls { source })?;
+        if named.is_empty() {
+            return Ok(builder.with_root_certificates(roots).with_no_client_auth());
+        }
+        let verifier = Verifier::new(roots, named, Arc::clone(&self.provider))
+            .map_err(|source| HttpError::Tls { source: rustls::Error::General(source.to_string()) })?;
+        Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::Platform;
+use super::{JsonError, Platform};
 
 /// What a config document says about running the image.
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md>
@@ -26,7 +26,7 @@ pub enum ConfigError {
     #[error("the image's config is not a config document")]
     Malformed {
         /// Why.
-        source: serde_json::Error,
+        source: JsonError,
     },
 }
 
@@ -77,7 +77,8 @@ impl ImageConfig {
         if !document.trim_ascii_start().starts_with(b"{") {
             return Err(ConfigError::NotAnObject);
         }
-        let raw: RawConfig = serde_json::from_slice(document).map_err(|source| ConfigError::Malformed { source })?;
+        let raw: RawConfig =
+            serde_json::from_slice(document).map_err(|error| ConfigError::Malformed { source: error.into() })?;
         let run = raw.config.unwrap_or_default();
         let named = |name: Option<String>| name.filter(|name| !name.is_empty());
         let platform = match (named(raw.os), named(raw.architecture)) {

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::platform::Fit;
-use super::{Digest, DigestError, Platform, shown};
+use super::platform::SHOWN;
+use super::{Digest, DigestError, JsonError, Platform, shown};
 
 /// The media types of images that are asked for, in the order of preference.
 pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
@@ -80,7 +81,7 @@ pub enum ManifestError {
     #[error("the manifest is malformed")]
     Malformed {
         /// Why.
-        source: serde_json::Error,
+        source: JsonError,
     },
     /// The format of 2014.
     #[error("the manifest is of Docker's schema 1, which has not been supported since 2019: push the image again")]
@@ -190,7 +191,8 @@ impl Document {
         if !bytes.trim_ascii_start().starts_with(b"{") {
             return Err(ManifestError::NotJson { kind: instead_of_json(&announced, bytes) });
         }
-        let raw: RawDocument = serde_json::from_slice(bytes).map_err(|source| ManifestError::Malformed { source })?;
+        let raw: RawDocument =
+            serde_json::from_slice(bytes).map_err(|error| ManifestError::Malformed { source: error.into() })?;
         let own = raw.media_type.as_deref().map(essence).unwrap_or_default();
         let by_itself = Kind::of(&own);
         let kind = match (by_header, by_itself, raw.shape()?) {
@@ -330,7 +332,7 @@ impl Index {
     pub fn platforms(&self) -> Vec<String> {
         let mut platforms: Vec<String> = Vec::new();
         for platform in self.entries.iter().filter_map(|entry| entry.platform.as_ref()) {
-            let platform = shown(&platform.to_string(), 60);
+            let platform = shown(&platform.to_string(), SHOWN);
             if !platforms.contains(&platform) {
                 platforms.push(platform);
             }

@@ -12,6 +12,18 @@ pub use self::manifest::{Descriptor, Document, Index, Manifest, ManifestError};
 pub use self::platform::{Platform, PlatformError};
 pub use self::reference::{Identifier, Reference, ReferenceError};
 
+/// Why a document is not the JSON that it should be. The library repeats the values that it did not expect, whole: only
+/// the beginning of that is for a message.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", shown(&.0.to_string(), 160))]
+pub struct JsonError(serde_json::Error);
+
+impl From<serde_json::Error> for JsonError {
+    fn from(error: serde_json::Error) -> Self {
+        Self(error)
+    }
+}
+
 /// At most this many characters of somebody else's text, without control characters, for a message.
 #[must_use]
 pub fn shown(text: &str, limit: usize) -> String {

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::shown;
 
+/// How many characters of somebody else's platform a message shows.
+pub const SHOWN: usize = 60;
+
 /// What an image is for, or what a machine is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::fcntl::OFlag;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::prctl;
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
 
 use super::signals::Mask;
@@ -68,6 +68,21 @@ pub fn spawn(path: &CString, argv: &[CString], environment: &[CString], mask: &M
     attributes.set_sigmask(mask.set())?;
     attributes.set_sigdefault(&every_signal())?;
     Ok(ProcessId(posix_spawn(path.as_c_str(), &actions, &attributes, argv, environment)?))
+}
+
+/// Becomes a program: the mask found at the start, default dispositions, our own stdin. Returns only with the reason why
+/// it could not be.
+#[must_use]
+pub fn become_program(path: &CString, argv: &[CString], environment: &[CString], mask: &Mask) -> io::Error {
+    // SAFETY: the default disposition is no handler. SIGPIPE is the only one that the standard library changes for good.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    // A signal that came since we blocked them has its effect here, as it would have had in the program.
+    if let Err(error) = mask.restore() {
+        return error;
+    }
+    match nix::unistd::execve(path, argv, environment) {
+        Err(error) => error.into(),
+    }
 }
 
 /// All 64 signals. The C library's own full set lacks the two that it keeps for itself, and `posix_spawn` would leave

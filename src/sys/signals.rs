@@ -79,6 +79,12 @@ impl AsFd for Signals {
     }
 }
 
+/// Whether a signal asks a process to end: the four that pods, terminals and people send for that.
+#[must_use]
+pub fn asks_to_end(number: i32) -> bool {
+    matches!(number, libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT)
+}
+
 /// A signal's name for messages: `SIGTERM`; real-time signals by number.
 #[must_use]
 pub fn name(number: i32) -> String {

@@ -227,3 +227,25 @@ fn a_log_that_cannot_be_written_changes_no_outcome() {
         assert_left(&ended, 1, false, None, &[super::internal("entrypoint/error", line)]);
     }
 }
+
+#[test]
+fn arguments_before_the_dashes_are_dropped_and_said_as_ours_does() {
+    // Tekton drops them silently.
+    let ended = Step::new().run(&["-entrypoint", "/bin/echo", "hi", "-timeout", "soon", "--", "there"]);
+    assert_left(&ended, 0, true, Some("0"), &[]);
+    assert_eq!(ended.stdout, "there\n");
+    assert_eq!(
+        lines(&ended.stderr),
+        [r#"WARN ignoring arguments before `--` that are no flags: ["hi", "-timeout", "soon"]"#]
+    );
+}
+
+#[test]
+fn a_skip_wins_over_a_command_that_cannot_be_found_as_ours_does() {
+    // Tekton reads the table before it waits, and leaves neither post file nor message.
+    let step = Step::new();
+    fs::write(step.path("previous.err"), "").unwrap();
+    let previous = step.path("previous").display().to_string();
+    let ended = step.env(TABLE, "{").flags(["-wait_file", &previous]).run(&["--"]);
+    assert_left(&ended, 1, false, None, &[super::internal("Reason", "Skipped")]);
+}

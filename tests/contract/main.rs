@@ -17,6 +17,7 @@ mod files;
 mod message;
 mod outcome;
 mod results;
+mod setup;
 #[path = "../support/skip.rs"]
 mod skip;
 #[path = "../support/step.rs"]
