@@ -268,38 +268,39 @@ fn a_secret_whose_name_is_a_path_is_not_asked_for() {
 }
 
 #[test]
-fn names_that_are_given_win_over_the_tokens_own() {
-    let api = cluster(&[]).allow("ci/builder", "serviceaccounts", &["deployer"]).start();
-    let mut pod = Pod::of(&api);
-    pod.service_account = Some("deployer");
+fn a_service_account_without_pull_secrets_is_complete() {
+    let api = cluster(&[]).start();
+    let read = Pod::of(&api).read();
+    assert_eq!(without_secrets(&read), ["service account ci/builder: names no imagePullSecrets"]);
+    assert!(read.complete);
+}
+
+#[test]
+fn a_forbidden_secret_does_not_hide_the_next() {
+    let api = cluster(&["regcred", "open"])
+        .pull_secret("ci", "regcred", "ghcr.io", "me", PASSWORD)
+        .pull_secret("ci", "open", "ghcr.io", "me", PASSWORD)
+        .allow("ci/builder", "secrets", &["open"])
+        .start();
+    let read = Pod::of(&api).read();
     assert_eq!(
-        without_secrets(&pod.read()),
-        ["service account ci/deployer: not found: the cluster has no service account of this name"]
-    );
-    pod.namespace = Some("prod");
-    assert_eq!(
-        without_secrets(&pod.read()),
+        notes(&read),
         [concat!(
-            "service account prod/deployer: forbidden: service account ci/builder may not get ",
-            "service account prod/deployer; a Role with get on serviceaccounts is needed"
+            "pull secret ci/regcred of the service account: forbidden: service account ci/builder may not get secret ci/regcred; ",
+            "a Role with get on secrets is needed"
         )]
     );
-    pod.namespace = Some("../secrets");
-    let read = pod.read();
+    assert!(read.complete, "permissions do not change while a step waits");
+    assert_eq!(find(&read).credentials.len(), 1);
+}
+
+#[test]
+fn a_secret_that_is_not_there_is_not_all_there_is() {
+    let api = cluster(&["gone"]).allow("ci/builder", "secrets", &["gone"]).start();
+    let read = Pod::of(&api).read();
     assert_eq!(
         without_secrets(&read),
-        [concat!(
-            "service account ../secrets/deployer: \"../secrets\" cannot be the name of a namespace: ",
-            "it has other characters than a-z, 0-9, `-` and `.`, or is too long"
-        )]
+        ["pull secret ci/gone of the service account: not found: namespace ci has no secret of this name"]
     );
-    assert_eq!(
-        api.lines(),
-        [
-            GET_POD,
-            "GET /api/v1/namespaces/ci/serviceaccounts/deployer",
-            GET_POD,
-            "GET /api/v1/namespaces/prod/serviceaccounts/deployer",
-        ]
-    );
+    assert!(!read.complete);
 }
