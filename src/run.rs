@@ -1,6 +1,6 @@
 //! The pass of a step, from its wait to the exit door.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -12,7 +12,7 @@ use crate::cli::{self, Invocation, UsageError};
 use crate::commands::{run_image, version};
 use crate::host::Host;
 use crate::log;
-use crate::lookup::{Found, Lookup};
+use crate::lookup::{Found, Lookup, When};
 use crate::outcome::{NotRunKind, Outcome};
 use crate::report;
 use crate::setup;
@@ -32,7 +32,14 @@ use crate::sys::{poll, signals, signals::Signals};
 pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
     // Before anything else, also before argv: from here on no signal is lost.
     let signals = Signals::block();
-    match cli::parse(argv) {
+    let invocation = cli::parse(argv);
+    if !matches!(invocation, Ok(Invocation::Step(_) | Invocation::RunImage { .. }))
+        && let Ok(signals) = &signals
+    {
+        // What has no process to look after is ended by signals as any program is.
+        signals.leave_to_the_system();
+    }
+    match invocation {
         Ok(Invocation::Step(spec)) => step(&spec, host, signals).into(),
         Ok(Invocation::Setup(command)) => match setup::run(&command, &host.dirs) {
             Ok(line) => {
@@ -71,6 +78,9 @@ fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
         }
     };
     let outcome = pass.outcome().unwrap_or_else(|outcome| outcome);
+    if outcome == Outcome::Cancelled {
+        log::info("Step was canceling");
+    }
     let code = report::report(&outcome, spec, &host.dirs, pass.started_at);
     if let Outcome::NotRun(why) = &outcome
         && let NotRunKind::Interrupted(number) = why.kind
@@ -116,7 +126,10 @@ impl Pass<'_> {
         }
         make_directories(&spec.report.metadata_dir)?;
         let mut lookup = match &spec.command {
-            CommandSource::Image(image) => Some(Lookup::start(image, host, self.signals.found_mask())),
+            CommandSource::Image(image) => {
+                let when = if spec.wait.files.is_empty() { When::Turn } else { When::Waiting };
+                Some(Lookup::start(image, host, self.signals.found_mask(), when))
+            }
             CommandSource::Given(_) | CommandSource::PlatformTable => None,
         };
         let wait = self.wait_for_turn(lookup.as_mut())?;
@@ -128,6 +141,7 @@ impl Pass<'_> {
             return Err(failed("Error executing command: negative timeout specified".to_owned()));
         }
         let argv = self.argv(found)?;
+        self.refuse_what_is_not_built(&argv)?;
         let program = Program::find(&argv, &host.env).map_err(|error| cannot_execute(&chain(&error)))?;
         let Some(program) = program else { return Ok(Outcome::NothingToRun) };
         let step = Running::start(&program, spec.timeout, &host.dirs.downward, &self.signals)
@@ -205,6 +219,25 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// Refuses what Tekton would do here and this version cannot: running the step without it would be wrong silently.
+    fn refuse_what_is_not_built(&self, argv: &[OsString]) -> Result<(), Outcome> {
+        let env = &self.host.env;
+        if env.text("TEKTON_HERMETIC") == Some("1") && env.text("TEKTON_RESOURCE_NAME").is_none() {
+            return Err(cannot_execute(
+                "TEKTON_HERMETIC=1 asks for a step without network, which this version cannot give it yet: run it without \
+                 the annotation experimental.tekton.dev/execution-mode, or with Tekton's own entrypoint",
+            ));
+        }
+        let values = env.iter().map(|(_, value)| value);
+        if let Some(text) = argv.iter().map(OsString::as_os_str).chain(values).find(|text| refers_to_a_step(text)) {
+            return Err(cannot_execute(&format!(
+                "{text:?} refers to the result of a step, which this version cannot put there yet: use a file in a workspace \
+                 instead, or Tekton's own entrypoint"
+            )));
+        }
+        Ok(())
+    }
+
     /// What to execute, with the step's own arguments.
     fn argv(&self, found: Option<Found>) -> Result<Vec<OsString>, Outcome> {
         let args = &self.spec.args;
@@ -224,6 +257,15 @@ impl Pass<'_> {
         };
         Ok(command.into_iter().chain(args.iter().cloned()).collect())
     }
+}
+
+/// Whether a text has what Tekton substitutes in the pod: `$(steps.NAME.results.NAME)`, `.inputs.`, `.outputs.`.
+fn refers_to_a_step(text: &OsStr) -> bool {
+    let text = text.to_string_lossy();
+    text.split("$(steps.").skip(1).any(|rest| {
+        let inside = rest.split(')').next().unwrap_or_default();
+        rest.contains(')') && [".results.", ".inputs.", ".outputs."].iter().any(|kind| inside.contains(kind))
+    })
 }
 
 fn cannot_execute(cause: &str) -> Outcome {
@@ -263,6 +305,23 @@ fn print(text: String) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_tekton_would_substitute_is_a_reference_to_a_step() {
+        for (text, refers) in [
+            ("$(steps.build.results.digest)", true),
+            ("sha:$(steps.build.results.list[*]),", true),
+            ("$(steps.build.outputs.image)", true),
+            ("$(steps.build.inputs.source)", true),
+            ("$(steps.build.results.digest", false),
+            ("$(steps.build)", false),
+            ("$(step.results.x)", false),
+            ("$(context.taskRun.name)", false),
+            ("", false),
+        ] {
+            assert_eq!(refers_to_a_step(OsStr::new(text)), refers, "{text}");
+        }
+    }
     use crate::host::Dirs;
     use crate::spec::{OnError, ReportSpec, WaitSpec};
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::host::Host;
 use crate::log;
-use crate::lookup::{Found, Lookup};
+use crate::lookup::{Found, Lookup, When};
 use crate::spec::LookupSpec;
 use crate::step::command::{self, Program};
 use crate::step::start_error;
@@ -56,8 +56,7 @@ fn become_image(spec: &LookupSpec, args: &[OsString], host: &Host, signals: &mut
 /// One attempt: it is this step's turn already.
 fn look_up(spec: &LookupSpec, host: &Host, signals: &mut Signals) -> Result<Found, End> {
     let unreadable = |error: std::io::Error| End::Failed(format!("cannot read signals: {}", Cause(&error)));
-    let mut lookup = Lookup::start(spec, host, signals.found_mask());
-    lookup.turn();
+    let mut lookup = Lookup::start(spec, host, signals.found_mask(), When::Turn);
     loop {
         if let Some(result) = lookup.result() {
             return result.clone().map_err(|failure| End::Failed(failure.to_string()));

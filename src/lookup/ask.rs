@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use super::When;
 use super::document::{Failure, Found};
 use crate::authn;
 use crate::authn::helpers::Helpers;
 use crate::credential::{Credential, Note};
-use crate::host::{Dirs, Env};
+use crate::host::Host;
 use crate::http::Network;
 use crate::image::platform::{self, Platform};
 use crate::image::reference::Reference;
@@ -20,10 +21,10 @@ use crate::sys::cause::chain;
 const MARGIN: Duration = Duration::from_millis(250);
 
 /// Asks the image's registry what the image would run.
-pub(super) fn ask(spec: &LookupSpec, env: &Env) -> Result<Found, Failure> {
+pub(super) fn ask(spec: &LookupSpec, host: &Host, when: When) -> Result<Found, Failure> {
     let failure = |reason: String| Failure::of(&spec.image, reason);
     let reference: Reference = spec.image.parse().map_err(|error| failure(chain(&error)))?;
-    let network = Network::new(env).map_err(|error| failure(chain(&error)))?;
+    let network = Network::new(&host.env).map_err(|error| failure(chain(&error)))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -31,7 +32,7 @@ pub(super) fn ask(spec: &LookupSpec, env: &Env) -> Result<Found, Failure> {
     let mut notes = Vec::new();
     let asked = runtime.block_on(async {
         let limit = spec.timeout.saturating_sub(MARGIN.min(spec.timeout / 4));
-        tokio::time::timeout(limit, ask_registry(spec, env, &network, &reference, &mut notes)).await
+        tokio::time::timeout(limit, ask_registry(spec, host, when, &network, &reference, &mut notes)).await
     });
     asked.unwrap_or_else(|_| {
         let registry = reference.registry();
@@ -43,12 +44,13 @@ pub(super) fn ask(spec: &LookupSpec, env: &Env) -> Result<Found, Failure> {
 /// The lookup itself. Notes are left behind as they come, so that they are there when the time is up.
 async fn ask_registry(
     spec: &LookupSpec,
-    env: &Env,
+    host: &Host,
+    when: When,
     network: &Network,
     reference: &Reference,
     notes: &mut Vec<Note>,
 ) -> Result<Found, Failure> {
-    let gathered = gather(spec, env, network, reference, notes).await;
+    let gathered = gather(spec, host, when, network, reference, notes).await;
     let settings = Settings {
         certificates: spec.certificates.clone(),
         insecure: spec.insecure.clone(),
@@ -89,11 +91,13 @@ struct Gathered {
 /// Asks every source that a pod has for credentials.
 async fn gather(
     spec: &LookupSpec,
-    env: &Env,
+    host: &Host,
+    when: When,
     network: &Network,
     reference: &Reference,
     notes: &mut Vec<Note>,
 ) -> Gathered {
+    let env = &host.env;
     let (registry, repository) = (reference.registry(), reference.repository());
     let mut found = authn::Found::default();
     #[cfg(feature = "kube")]
@@ -119,12 +123,10 @@ async fn gather(
         }
         true
     };
-    let mounts = Dirs::default().creds_secrets;
-    found.merge(authn::mounted::credentials(&mounts, &spec.mounted, registry, repository));
+    found.merge(authn::mounted::credentials(&host.dirs.creds_secrets, &spec.mounted, registry, repository));
     // A helper may take longer than the attempt has left.
     notes.append(&mut found.notes);
-    // An attempt at the step's turn is not told apart yet.
-    let helpers = Helpers::in_attempt(spec.exec_helpers, false, env);
+    let helpers = Helpers::in_attempt(spec.exec_helpers, when == When::Turn, env);
     found.merge(authn::config_files::credentials(env, &helpers, registry, repository).await);
     notes.extend(found.notes);
     Gathered { credentials: found.credentials, complete: complete && !found.deferred }

@@ -29,15 +29,24 @@ pub struct Lookup<'a> {
     mask: Mask,
     /// How many attempts have failed.
     failed: u32,
-    /// Whether the step's turn has come: the attempt that is made then is the last.
+    /// Whether the step's turn has come.
     turn: bool,
     state: State,
+}
+
+/// When an attempt is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// While the step waits: others will follow if need be.
+    Waiting,
+    /// At the step's turn: it is the last, and programs of the step's image may be run for it.
+    Turn,
 }
 
 #[derive(Debug)]
 enum State {
     /// A child is asking.
-    Asking(Helper),
+    Asking { helper: Helper, when: When },
     /// The last attempt failed, and time may mend it.
     Pausing { until: Instant, failure: Failure },
     /// It is known what came of it.
@@ -47,16 +56,16 @@ enum State {
 impl<'a> Lookup<'a> {
     /// Starts the first attempt.
     #[must_use]
-    pub fn start(spec: &'a LookupSpec, host: &'a Host, mask: Mask) -> Self {
-        let state = attempt(spec, host, mask);
-        Self { spec, host, mask, failed: 0, turn: false, state }
+    pub fn start(spec: &'a LookupSpec, host: &'a Host, mask: Mask, when: When) -> Self {
+        let state = attempt(spec, host, mask, when);
+        Self { spec, host, mask, failed: 0, turn: when == When::Turn, state }
     }
 
     /// The descriptor that becomes readable when there is news.
     #[must_use]
     pub fn events(&self) -> Option<BorrowedFd<'_>> {
         match &self.state {
-            State::Asking(helper) => helper.events(),
+            State::Asking { helper, .. } => helper.events(),
             State::Pausing { .. } | State::Done(_) => None,
         }
     }
@@ -65,7 +74,7 @@ impl<'a> Lookup<'a> {
     #[must_use]
     pub fn time_left(&self, now: Instant) -> Option<Duration> {
         match &self.state {
-            State::Asking(helper) => helper.time_left(now),
+            State::Asking { helper, .. } => helper.time_left(now),
             State::Pausing { until, .. } => Some(until.saturating_duration_since(now)),
             State::Done(_) => None,
         }
@@ -73,16 +82,16 @@ impl<'a> Lookup<'a> {
 
     /// Takes note of a child that was reaped, if it is the lookup's.
     pub fn reaped(&mut self, id: ProcessId, exit: ChildExit) {
-        if let State::Asking(helper) = &mut self.state {
+        if let State::Asking { helper, .. } = &mut self.state {
             helper.reaped(id, exit);
         }
     }
 
-    /// The step's turn has come: the attempt that is under way is the last one, or one last is made at once.
+    /// The step's turn has come: if what has been tried did not help for now, one last attempt is made at once.
     pub fn turn(&mut self) {
         self.turn = true;
         if let State::Pausing { .. } = self.state {
-            self.state = attempt(self.spec, self.host, self.mask);
+            self.state = attempt(self.spec, self.host, self.mask, When::Turn);
         }
     }
 
@@ -90,17 +99,17 @@ impl<'a> Lookup<'a> {
     /// step's turn may be an hour away.
     pub fn advance(&mut self, now: Instant) -> Option<&Failure> {
         match &mut self.state {
-            State::Asking(helper) => {
-                let ended = helper.advance(now)?;
-                self.state = self.after(ended, now);
+            State::Asking { helper, when } => {
+                let (ended, when) = (helper.advance(now)?, *when);
+                self.state = self.after(ended, when, now);
                 match &self.state {
                     State::Pausing { failure, .. } | State::Done(Err(failure)) => Some(failure),
-                    State::Asking(_) | State::Done(Ok(_)) => None,
+                    State::Asking { .. } | State::Done(Ok(_)) => None,
                 }
             }
             State::Pausing { until, .. } => {
                 if *until <= now {
-                    self.state = attempt(self.spec, self.host, self.mask);
+                    self.state = attempt(self.spec, self.host, self.mask, When::Waiting);
                 }
                 None
             }
@@ -112,15 +121,18 @@ impl<'a> Lookup<'a> {
     #[must_use]
     pub fn result(&self) -> Option<&Result<Found, Failure>> {
         match &self.state {
-            State::Asking(_) | State::Pausing { .. } => None,
+            State::Asking { .. } | State::Pausing { .. } => None,
             State::Done(result) => Some(result),
         }
     }
 
-    /// What follows from an attempt's end.
-    fn after(&mut self, ended: Ended, now: Instant) -> State {
+    /// What follows from the end of an attempt that was made `when`.
+    fn after(&mut self, ended: Ended, when: When, now: Instant) -> State {
         match read(self.spec, ended) {
-            Err(failure) if failure.retryable && !self.turn => {
+            Err(failure) if failure.retryable && when == When::Waiting => {
+                if self.turn {
+                    return attempt(self.spec, self.host, self.mask, When::Turn);
+                }
                 let pause = pause::after(self.failed, pause::some_number());
                 self.failed = self.failed.saturating_add(1);
                 match now.checked_add(pause) {
@@ -134,10 +146,10 @@ impl<'a> Lookup<'a> {
 }
 
 /// Forks the child of one attempt. A child that cannot be made is a failed lookup like any other.
-fn attempt(spec: &LookupSpec, host: &Host, mask: Mask) -> State {
+fn attempt(spec: &LookupSpec, host: &Host, mask: Mask, when: When) -> State {
     let parent = std::process::id();
-    match Helper::start(spec.timeout, |pipe| ask_in_child(spec, host, pipe, parent, &mask)) {
-        Ok(helper) => State::Asking(helper),
+    match Helper::start(spec.timeout, |pipe| ask_in_child(spec, host, when, pipe, parent, &mask)) {
+        Ok(helper) => State::Asking { helper, when },
         Err(error) => {
             let reason = format!("the lookup's process cannot be started: {}", Cause(&error));
             State::Done(Err(Failure::of(&spec.image, reason)))
@@ -166,15 +178,14 @@ fn read(spec: &LookupSpec, ended: Ended) -> Result<Found, Failure> {
 
 /// The child's life.
 #[cfg(feature = "lookup")]
-fn ask_in_child(spec: &LookupSpec, host: &Host, pipe: std::fs::File, parent: u32, mask: &Mask) -> u8 {
+fn ask_in_child(spec: &LookupSpec, host: &Host, when: When, pipe: std::fs::File, parent: u32, mask: &Mask) -> u8 {
     let Ok(pipe) = crate::sys::isolation::isolate(pipe, parent, mask) else { return 1 };
-    let result = ask::ask(spec, &host.env);
-    u8::from(document::write(pipe, &result).is_err())
+    u8::from(document::write(pipe, &ask::ask(spec, host, when)).is_err())
 }
 
 /// Without the feature `lookup` the command line refuses `-image`, so this child is never made.
 #[cfg(not(feature = "lookup"))]
-fn ask_in_child(spec: &LookupSpec, _: &Host, pipe: std::fs::File, _: u32, _: &Mask) -> u8 {
+fn ask_in_child(spec: &LookupSpec, _: &Host, _: When, pipe: std::fs::File, _: u32, _: &Mask) -> u8 {
     let failure = Failure::of(&spec.image, "this entrypoint was built without the feature lookup".to_owned());
     u8::from(document::write(pipe, &Err(failure)).is_err())
 }
