@@ -29,7 +29,7 @@ pub(super) struct Asker<'a> {
     pub(super) registry: Url,
     clients: Vec<(Vec<PathBuf>, reqwest::Client)>,
     pauses_left: Duration,
-    pub(super) notes: Vec<Note>,
+    pub(super) notes: &'a mut Vec<Note>,
     /// What no message may repeat.
     secrets: Vec<Secret>,
 }
@@ -87,9 +87,9 @@ impl Answer {
 }
 
 impl<'a> Asker<'a> {
-    pub(super) fn new(network: &'a Network, settings: &'a Settings, registry: Url) -> Self {
+    pub(super) fn new(network: &'a Network, settings: &'a Settings, registry: Url, notes: &'a mut Vec<Note>) -> Self {
         let pauses_left = settings.patience.budget;
-        Self { network, settings, registry, clients: Vec::new(), pauses_left, notes: Vec::new(), secrets: Vec::new() }
+        Self { network, settings, registry, clients: Vec::new(), pauses_left, notes, secrets: Vec::new() }
     }
 
     /// Whoever is shown this may repeat it, and is not repeated.
