@@ -96,7 +96,8 @@ impl Wait {
             let mut turn = look_at(file, self.content)?;
             if turn == Turn::Later {
                 let file = file.clone();
-                loop {
+                // Not for ever: somebody may make and remove a directory all the time, and the poll is there too.
+                for _ in 0..4 {
                     let directory = nearest_directory(&file);
                     self.watch(directory);
                     // A nearer one may have come before the watch was there, and sent no event.
