@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::podman::{Pod, Podman};
 use crate::registry::{PASSWORD, Registry};
+use crate::tls::Authority;
 use crate::{images, skip};
 
 const PURPOSE: &str = "a pod of real containers";
@@ -166,7 +167,7 @@ fn a_pod_runs_its_steps_in_order_and_one_of_them_runs_what_a_private_image_says(
     }
     let dir = TempDir::new().expect("a directory");
     let dir = dir.path();
-    let registry = Registry::start(dir, &images::certificates(dir));
+    let registry = Registry::start(dir, &images::certificates(dir, &Authority::new("the tests' authority")));
     prepare(dir, &podman, &registry, &busybox);
     let ours = podman.inspect_image(OURS);
     assert_eq!(
