@@ -71,10 +71,10 @@ pub fn certificates(dir: &Path, authority: &Authority) -> Certificates {
     }
 }
 
-/// A docker `config.json` in a directory: one user and password for one registry.
-pub fn docker_config(dir: &Path, host: &str, password: &str) {
+/// A docker `config.json` in a directory: one user and password for a registry by its names.
+pub fn docker_config(dir: &Path, hosts: &[&str], password: &str) {
     let auth = STANDARD.encode(format!("{USER}:{password}"));
-    write_config(dir, &json!({host: {"auth": auth}}));
+    write_config(dir, &hosts.iter().map(|host| ((*host).to_owned(), json!({"auth": auth}))).collect());
 }
 
 /// A docker `config.json` as a login leaves it that was answered with an identity token.

@@ -10,7 +10,7 @@ use crate::world::World;
 
 #[test]
 fn what_the_image_would_run_is_found() {
-    let Some(world) = World::with_password() else { return };
+    let Some(world) = World::with_password(&["echo", "index", "cmd-only"]) else { return };
     for (image, printed) in [("echo:1", "hello world\n"), ("index:1", "hello world\n"), ("cmd-only:1", "cmd\n")] {
         world.two_steps(image).ran(&world, printed);
     }
@@ -18,7 +18,7 @@ fn what_the_image_would_run_is_found() {
 
 #[test]
 fn an_answer_that_names_no_command_fails_the_step() {
-    let Some(world) = World::with_password() else { return };
+    let Some(world) = World::with_password(&["nothing", "elsewhere"]) else { return };
     for (image, words) in
         [("nothing:1", ["ENTRYPOINT", "CMD"]), ("elsewhere:1", ["linux/", "s390x"]), ("absent:1", ["404", "ci/absent"])]
     {
@@ -31,7 +31,7 @@ fn an_answer_that_names_no_command_fails_the_step() {
 
 #[test]
 fn a_registry_that_is_gone_fails_the_step() {
-    let Some(mut world) = World::with_password() else { return };
+    let Some(mut world) = World::with_password(&["echo"]) else { return };
     world.registry.stop();
     let sentence = world.two_steps("echo:1").failure(&world);
     assert!(sentence.contains(world.host()) && sentence.contains("refused"), "{sentence}");
@@ -39,7 +39,7 @@ fn a_registry_that_is_gone_fails_the_step() {
 
 #[test]
 fn a_wrong_password_fails_the_step() {
-    let Some(world) = World::with_password() else { return };
+    let Some(world) = World::with_password(&["echo"]) else { return };
     world.forget_password();
     let sentence = world.two_steps("echo:1").failure(&world);
     for words in [world.host(), "401", "docker/config.json"] {
@@ -49,7 +49,7 @@ fn a_wrong_password_fails_the_step() {
 
 #[test]
 fn a_registry_with_an_unknown_authority_fails_the_step() {
-    let Some(world) = World::with_password() else { return };
+    let Some(world) = World::with_password(&["echo"]) else { return };
     let stranger = Authority::new("somebody else").pem();
     fs::write(world.path("authority.pem"), stranger).expect("another authority");
     let sentence = world.two_steps("echo:1").failure(&world);

@@ -121,7 +121,7 @@ fn prepare(dir: &Path, podman: &Podman, registry: &Registry, busybox: &Path) {
         fs::create_dir(dir.join(name)).expect("a directory");
     }
     fs::copy(dir.join("authority.pem"), dir.join("trust/authority.pem")).expect("the authority");
-    images::docker_config(&dir.join("docker"), registry.host(), PASSWORD);
+    images::docker_config(&dir.join("docker"), &[registry.host()], PASSWORD);
     for index in 0..STEPS.len() {
         fs::write(dir.join(format!("termination-{index}")), "").expect("a termination file");
     }

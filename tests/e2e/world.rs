@@ -17,9 +17,6 @@ use crate::{images, skip};
 /// What nobody may be shown but the registry and its token service.
 pub const WRONG_PASSWORD: &str = "not the password";
 
-/// The images that are in the registry, as `ci/NAME:1`.
-const IMAGES: [&str; 8] = ["app", "echo", "index", "cmd-only", "nothing", "elsewhere", "poor", "held"];
-
 /// A registry with TLS, the images of the tests, and a docker config with the right password.
 pub struct World {
     pub registry: Registry,
@@ -37,14 +34,14 @@ pub struct TwoSteps {
 }
 
 impl World {
-    /// A registry that asks for the password; `None` is a skip.
-    pub fn with_password() -> Option<Self> {
-        Self::start(|dir, certificates, _| (Registry::start(dir, certificates), None))
+    /// A registry that asks for the password and has these images as `ci/NAME:1`; `None` is a skip.
+    pub fn with_password(images: &[&str]) -> Option<Self> {
+        Self::start(images, |dir, certificates, _| (Registry::start(dir, certificates), None))
     }
 
-    /// A registry that asks for Bearer tokens of a token service; `None` is a skip.
+    /// A registry that asks for Bearer tokens of a token service and has the image `ci/echo:1`; `None` is a skip.
     pub fn with_tokens() -> Option<Self> {
-        Self::start(|dir, certificates, authority| {
+        Self::start(&["echo"], |dir, certificates, authority| {
             let service = TokenService::start(authority);
             let registry = Registry::start_with(dir, certificates, &service.configuration(dir));
             (registry, Some(service))
@@ -52,6 +49,7 @@ impl World {
     }
 
     fn start(
+        images: &[&str],
         registry: impl FnOnce(&Path, &Certificates, &Authority) -> (Registry, Option<TokenService>),
     ) -> Option<Self> {
         let wanted = [("busybox", "busybox-static")];
@@ -63,10 +61,10 @@ impl World {
         let certificates = images::certificates(dir.path(), &authority);
         let (registry, token_service) = registry(dir.path(), &certificates, &authority);
         let layout = images::layout(&dir.path().join("layout"), &skip::busybox().expect("busybox"));
-        for name in IMAGES {
+        for name in images {
             registry.push(layout.dir(), name, &format!("ci/{name}:1"));
         }
-        images::docker_config(&dir.path().join("docker"), registry.host(), PASSWORD);
+        images::docker_config(&dir.path().join("docker"), &[registry.host()], PASSWORD);
         let earlier = token_service.as_ref().map_or(0, |service| service.requests().len());
         Some(Self { registry, token_service, earlier, dir })
     }
@@ -93,7 +91,7 @@ impl World {
 
     /// The wrong password from now on.
     pub fn forget_password(&self) {
-        images::docker_config(&self.path("docker"), self.host(), WRONG_PASSWORD);
+        images::docker_config(&self.path("docker"), &[self.host()], WRONG_PASSWORD);
     }
 
     /// The flags by which a step looks up an image.
