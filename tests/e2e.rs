@@ -43,5 +43,7 @@ mod lookup;
 mod pod;
 #[path = "e2e/step.rs"]
 mod step;
+#[path = "e2e/taskrun.rs"]
+mod taskrun;
 #[path = "e2e/world.rs"]
 mod world;
