@@ -1,4 +1,5 @@
 //! What may be linked: one implementation of TLS, on one provider of cryptography, in Rust.
+#![cfg(feature = "lookup")]
 #![allow(
     clippy::disallowed_methods,
     clippy::expect_used,
@@ -53,7 +54,6 @@ fn no_other_tls_is_locked_for_any_machine() {
     assert!(others.is_empty(), "{others:?}");
 }
 
-#[cfg(feature = "lookup")]
 #[test]
 fn the_only_provider_of_rustls_is_ring() {
     let tree = tree();

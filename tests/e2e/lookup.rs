@@ -4,9 +4,9 @@ use std::fs;
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::step::eventually;
+use crate::step::{Task, eventually};
 use crate::tls::Authority;
-use crate::world::World;
+use crate::world::{World, nowhere};
 
 #[test]
 fn what_the_image_would_run_is_found() {
@@ -66,6 +66,26 @@ fn a_lookup_that_is_killed_with_a_secret_in_its_hands_fails_the_step() {
     });
     let sentence = steps.failure(&world);
     assert!(sentence.contains("killed by SIGKILL"), "{sentence}");
+}
+
+#[test]
+fn a_lookup_that_is_killed_while_its_step_waits_is_made_again() {
+    let Some(world) = World::with_tokens() else { return };
+    world.token_service().hold();
+    let task = Task::new();
+    let mut step = world.look_up(&task, 1, "echo:1");
+    world.token_service().wait_for_held();
+    world.token_service().answer();
+    kill(step.only_child(), Signal::SIGKILL).expect("the lookup is there");
+    let line = step.first_log_line();
+    assert!(line.contains(" WARN cannot look up ") && line.contains("killed by SIGKILL"), "{line}");
+    // The step's turn brings another attempt, if it was not made before.
+    fs::create_dir_all(task.path().join("run/0")).expect("a directory");
+    fs::write(task.path().join("run/0/out"), "").expect("the post file of the step before");
+    let ended = step.end();
+    assert_eq!((ended.code, ended.post, ended.stdout.as_str()), (Some(0), Some("out"), "hello world\n"), "{ended:?}");
+    assert_eq!(ended.stderr, "", "it is said once");
+    nowhere(&world.secrets(), [line.as_str()], &[task.path()]);
 }
 
 #[test]

@@ -107,16 +107,14 @@ impl Running {
         kill(Pid::from_raw(pid), signal).expect("the step is there");
     }
 
-    /// Waits until the step has written a line.
+    /// Waits until the step has printed a line. `end` has the lines behind it.
     pub fn first_line(&mut self) -> String {
-        let mut line = Vec::new();
-        let mut byte = [0];
-        // Not a line more: what follows is for `end`.
-        let stdout = self.child.stdout.as_mut().expect("a pipe");
-        while stdout.read(&mut byte).expect("a pipe can be read") == 1 && byte != *b"\n" {
-            line.extend(byte);
-        }
-        String::from_utf8(line).expect("text")
+        line(self.child.stdout.as_mut().expect("a pipe"))
+    }
+
+    /// The same with the supervisor's log.
+    pub fn first_log_line(&mut self) -> String {
+        line(self.child.stderr.as_mut().expect("a pipe"))
     }
 
     /// Waits for the end.
@@ -154,6 +152,16 @@ impl Ended {
         let mut entries = entries.as_array().expect("a list").iter();
         entries.find(|entry| entry["key"] == key).map(|entry| entry["value"].as_str().expect("text").to_owned())
     }
+}
+
+/// One line, and not a byte more.
+fn line(stream: &mut impl Read) -> String {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while stream.read(&mut byte).expect("a pipe can be read") == 1 && byte != *b"\n" {
+        line.extend(byte);
+    }
+    String::from_utf8(line).expect("text")
 }
 
 fn text(mut stream: impl Read) -> String {

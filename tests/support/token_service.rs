@@ -85,6 +85,11 @@ impl TokenService {
         self.desk.holding.store(true, Ordering::SeqCst);
     }
 
+    /// From now on it answers again. Who was held stays so.
+    pub fn answer(&self) {
+        self.desk.holding.store(false, Ordering::SeqCst);
+    }
+
     /// Waits until a credential was shown that is held.
     pub fn wait_for_held(&self) {
         self.shown.recv_timeout(PATIENCE).expect("given up: nobody shows the token service a credential");
