@@ -1,6 +1,6 @@
 //! The pass of a step, from its wait to the exit door.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -16,7 +16,7 @@ use crate::lookup::{Found, Lookup, When};
 use crate::outcome::{NotRunKind, Outcome};
 use crate::report;
 use crate::setup;
-use crate::spec::{CommandSource, SetupCommand, StepSpec, Timeout};
+use crate::spec::{CommandSource, StepSpec, Timeout};
 use crate::step::command::{self, Program};
 use crate::step::runner::Running;
 use crate::step::start_error;
@@ -32,9 +32,25 @@ use crate::sys::{poll, signals, signals::Signals};
 pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
     // Before anything else, also before argv: from here on no signal is lost.
     let signals = Signals::block();
-    match cli::parse(argv) {
+    let invocation = cli::parse(argv);
+    if !matches!(invocation, Ok(Invocation::Step(_) | Invocation::RunImage { .. }))
+        && let Ok(signals) = &signals
+    {
+        // What has no process to look after is ended by signals as any program is.
+        signals.leave_to_the_system();
+    }
+    match invocation {
         Ok(Invocation::Step(spec)) => step(&spec, host, signals).into(),
-        Ok(Invocation::Setup(command)) => set_up(&command, host, signals),
+        Ok(Invocation::Setup(command)) => match setup::run(&command, &host.dirs) {
+            Ok(line) => {
+                log::say(line);
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                log::say(format_args!("{} error: {}", command.name(), chain(&error)));
+                ExitCode::FAILURE
+            }
+        },
         Ok(Invocation::RunImage { lookup, args }) => match signals {
             Ok(signals) => run_image::run(&lookup, &args, host, signals),
             Err(error) => {
@@ -51,24 +67,6 @@ pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
     }
 }
 
-/// Does what an init container asks for. It reports nothing, so a signal may end it.
-fn set_up(command: &SetupCommand, host: &Host, signals: io::Result<Signals>) -> ExitCode {
-    if let Ok(signals) = signals {
-        // A mask that was in force is not refused.
-        let _ = signals.found_mask().restore();
-    }
-    match setup::run(command, &host.dirs) {
-        Ok(line) => {
-            log::say(line);
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            log::say(format_args!("{} error: {}", command.name(), chain(&error)));
-            ExitCode::FAILURE
-        }
-    }
-}
-
 /// The exit door of a step: whatever happened on the way, it is reported, and the report decides the exit code.
 fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
     report_panics(spec, host);
@@ -80,6 +78,9 @@ fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
         }
     };
     let outcome = pass.outcome().unwrap_or_else(|outcome| outcome);
+    if outcome == Outcome::Cancelled {
+        log::info("Step was canceling");
+    }
     let code = report::report(&outcome, spec, &host.dirs, pass.started_at);
     if let Outcome::NotRun(why) = &outcome
         && let NotRunKind::Interrupted(number) = why.kind
@@ -140,6 +141,7 @@ impl Pass<'_> {
             return Err(failed("Error executing command: negative timeout specified".to_owned()));
         }
         let argv = self.argv(found)?;
+        self.refuse_what_is_not_built(&argv)?;
         let program = Program::find(&argv, &host.env).map_err(|error| cannot_execute(&chain(&error)))?;
         let Some(program) = program else { return Ok(Outcome::NothingToRun) };
         let step = Running::start(&program, spec.timeout, &host.dirs.downward, &self.signals)
@@ -217,6 +219,25 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// Refuses what Tekton would do here and this version cannot: running the step without it would be wrong silently.
+    fn refuse_what_is_not_built(&self, argv: &[OsString]) -> Result<(), Outcome> {
+        let env = &self.host.env;
+        if env.text("TEKTON_HERMETIC") == Some("1") && env.text("TEKTON_RESOURCE_NAME").is_none() {
+            return Err(cannot_execute(
+                "TEKTON_HERMETIC=1 asks for a step without network, which this version cannot give it yet: run it without \
+                 the annotation experimental.tekton.dev/execution-mode, or with Tekton's own entrypoint",
+            ));
+        }
+        let values = env.iter().map(|(_, value)| value);
+        if let Some(text) = argv.iter().map(OsString::as_os_str).chain(values).find(|text| refers_to_a_step(text)) {
+            return Err(cannot_execute(&format!(
+                "{text:?} refers to the result of a step, which this version cannot put there yet: use a file in a workspace \
+                 instead, or Tekton's own entrypoint"
+            )));
+        }
+        Ok(())
+    }
+
     /// What to execute, with the step's own arguments.
     fn argv(&self, found: Option<Found>) -> Result<Vec<OsString>, Outcome> {
         let args = &self.spec.args;
@@ -236,6 +257,15 @@ impl Pass<'_> {
         };
         Ok(command.into_iter().chain(args.iter().cloned()).collect())
     }
+}
+
+/// Whether a text has what Tekton substitutes in the pod: `$(steps.NAME.results.NAME)`, `.inputs.`, `.outputs.`.
+fn refers_to_a_step(text: &OsStr) -> bool {
+    let text = text.to_string_lossy();
+    text.split("$(steps.").skip(1).any(|rest| {
+        let inside = rest.split(')').next().unwrap_or_default();
+        rest.contains(')') && [".results.", ".inputs.", ".outputs."].iter().any(|kind| inside.contains(kind))
+    })
 }
 
 fn cannot_execute(cause: &str) -> Outcome {
@@ -275,6 +305,23 @@ fn print(text: String) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_tekton_would_substitute_is_a_reference_to_a_step() {
+        for (text, refers) in [
+            ("$(steps.build.results.digest)", true),
+            ("sha:$(steps.build.results.list[*]),", true),
+            ("$(steps.build.outputs.image)", true),
+            ("$(steps.build.inputs.source)", true),
+            ("$(steps.build.results.digest", false),
+            ("$(steps.build)", false),
+            ("$(step.results.x)", false),
+            ("$(context.taskRun.name)", false),
+            ("", false),
+        ] {
+            assert_eq!(refers_to_a_step(OsStr::new(text)), refers, "{text}");
+        }
+    }
     use crate::host::Dirs;
     use crate::spec::{OnError, ReportSpec, WaitSpec};
 

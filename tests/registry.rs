@@ -206,6 +206,16 @@ fn documents_cannot_put_much_of_themselves_or_a_control_character_into_a_message
         server.finish();
     }
 
+    let body = format!(r#"{{"errors":[{{"code":"A\u001b[31m","message":"b\n{long}"}}]}}"#);
+    for (status, body) in [(404, body.as_str()), (404, &body[..60_000]), (302, "")] {
+        let there = format!("https://{}@[{}", "user:pass", "A".repeat(9000));
+        let answer = Answer::new(status).header("Location", there).body(body);
+        let (story, _) = said_to(answer);
+        assert!(story.len() < 500 && !story.contains(['\u{1b}', '\n']) && !story.contains("pass"), "{story}");
+    }
+    let small = Answer::new(404).body(body.replace(&long, &long[..5000]));
+    assert!(said_to(small).0.contains(": 404 A [31m: b AAA"));
+
     let (server, reference, setup) = registry(vec![refuse(&tag_path("1"), 401, &["Negotiate ".repeat(1000).as_str()])]);
     let (story, ..) = setup.failure(&reference, &[]);
     assert!(story.len() < 500, "{} bytes", story.len());

@@ -316,6 +316,48 @@ fn an_answer_without_a_token_or_a_login_of_another_kind_is_told() {
     server.finish();
 }
 
+#[test]
+fn a_registry_with_ever_new_challenges_does_not_have_the_token_service_asked_without_end() {
+    let (server, reference, setup) = registry(|challenge| {
+        let renewed = |n: usize| challenge.replace("ci/app:pull", &format!("ci/app:pull,{n}"));
+        let token = || on("GET", "/token", |_| Answer::json(r#"{"token":"tok"}"#));
+        (0..3).flat_map(|n| [refuse(&tag_path("1"), 401, &[&renewed(n)]), token()]).take(5).collect()
+    });
+    let (story, ..) = setup.failure(&reference, &[]);
+    assert!(story.ends_with("401 UNAUTHORIZED: authentication required"), "{story}");
+    server.finish();
+}
+
+#[test]
+fn a_server_that_repeats_what_it_was_shown_is_not_repeated() {
+    // The password alone is looked for by every lookup of these tests.
+    for said in [PASSWORD, "YW5uOmh1bnRlcjItc2VjcmV0"] {
+        let message = format!("{}{said}", "x".repeat(195));
+        let body = format!(r#"{{"errors":[{{"code":"UNAUTHORIZED","message":"{message}"}}]}}"#);
+        let (server, reference, setup) = registry(|_| {
+            let refusal = Answer::new(401).header("WWW-Authenticate", "Basic").body(body);
+            let again = refusal.clone();
+            vec![on("GET", tag_path("1"), move |_| refusal.clone()), on("GET", tag_path("1"), move |_| again.clone())]
+        });
+        let (story, _, notes) = setup.failure(&reference, &[user("ann")]);
+        assert!(story.ends_with(": 401 (what it says holds a secret)"), "{story}");
+        assert!(notes.iter().all(|note| note.ends_with(": 401 (what it says holds a secret)")), "{notes:?}");
+        server.finish();
+    }
+
+    let (server, reference, setup) = registry(|challenge| {
+        let repeats = Answer::new(401).header("WWW-Authenticate", challenge).body(r#"{"message":"no: a-token"}"#);
+        vec![
+            refuse(&tag_path("1"), 401, &[challenge]),
+            on("GET", "/token", |_| Answer::json(r#"{"token":"a-token"}"#)),
+            on("GET", tag_path("1"), move |_| repeats.clone()),
+        ]
+    });
+    let (story, ..) = setup.failure(&reference, &[]);
+    assert!(story.ends_with(": 401 (what it says holds a secret)"), "{story}");
+    server.finish();
+}
+
 /// A registry under a name that is no loopback name, with this challenge; what a lookup with a password says.
 fn foreign(realm: &str, credentials: &[Credential]) -> (String, String) {
     let bound = Bound::new();
@@ -348,6 +390,7 @@ fn a_token_service_on_a_private_address_or_over_plain_http_is_not_asked() {
         ("file:///etc/passwd", "file:///etc/passwd", "it is not the URL of a host"),
         ("/token", "\"/token\"", "it is not the URL of a host"),
         ("", "\"\"", "it is not the URL of a host"),
+        ("https://ann:pw@[::1/token?x", "\"https://[::1/token\"", "it is not the URL of a host"),
     ] {
         for credentials in [vec![], vec![user("ann")]] {
             let (story, host) = foreign(realm, &credentials);

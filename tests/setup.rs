@@ -372,3 +372,21 @@ fn decode_script_that_fails_leaves_the_file_and_says_where() {
         r#"error decoding script file "D/directory": error reading from script file "D/directory": read D/directory: is a directory"#
     );
 }
+
+#[test]
+fn a_subcommand_that_hangs_is_ended_by_a_signal() {
+    use std::os::unix::process::ExitStatusExt;
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let child = std::process::Command::new(env!("CARGO_BIN_EXE_entrypoint"))
+        .arg("decode-script")
+        .arg(&fifo)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()), nix::sys::signal::SIGTERM)
+        .unwrap();
+    let status = child.wait_with_output().unwrap().status;
+    assert_eq!(status.signal(), Some(libc::SIGTERM));
+}

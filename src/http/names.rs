@@ -26,6 +26,9 @@ const SEARCH_DOMAINS: usize = 32;
 const NDOTS: usize = 15;
 const ATTEMPTS: usize = 3;
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Bounds one name with all its search domains. It is less than the time that a connection has, so that silent name
+/// servers are told from a silent registry.
+const LIMIT: Duration = Duration::from_secs(8);
 
 /// Where names are resolved from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +61,12 @@ pub enum ResolveError {
         name: String,
         /// What is wrong with `resolv.conf`.
         reason: String,
+    },
+    /// The name servers gave no answer at all.
+    #[error("the name servers gave no answer for {name} in time")]
+    Silent {
+        /// The name.
+        name: String,
     },
     /// The name servers gave no usable answer.
     #[error("the name servers gave no answer for {name}")]
@@ -146,7 +155,7 @@ impl Resolve for Names {
         let servers = self.servers.clone();
         Box::pin(async move {
             let name = name.as_str().to_owned();
-            let found = if known.is_empty() { ask(servers, name).await? } else { known };
+            let found = if known.is_empty() { ask(servers, name, LIMIT).await? } else { known };
             let addresses: Addrs = Box::new(found.into_iter().map(|address| SocketAddr::new(address, 0)));
             Ok(addresses)
         })
@@ -154,12 +163,19 @@ impl Resolve for Names {
 }
 
 /// Asks the name servers.
-async fn ask(servers: Result<TokioResolver, String>, name: String) -> Result<Vec<IpAddr>, ResolveError> {
+async fn ask(
+    servers: Result<TokioResolver, String>,
+    name: String,
+    limit: Duration,
+) -> Result<Vec<IpAddr>, ResolveError> {
     let resolver = match servers {
         Ok(resolver) => resolver,
         Err(reason) => return Err(ResolveError::NoServers { name, reason }),
     };
-    match resolver.lookup_ip(name.as_str()).await {
+    let Ok(answer) = tokio::time::timeout(limit, resolver.lookup_ip(name.as_str())).await else {
+        return Err(ResolveError::Silent { name });
+    };
+    match answer {
         Ok(found) => Ok(found.iter().collect()),
         Err(error) if error.is_nx_domain() || error.is_no_records_found() => Err(ResolveError::Unknown { name }),
         Err(error) => Err(ResolveError::NoAnswer { name, source: Arc::new(error) }),
@@ -218,6 +234,17 @@ mod tests {
             let Err(reason) = names(broken, b"").servers else { panic!("a resolver of {broken:?}") };
             assert!(reason.contains("names no usable name server: "), "{reason}");
         }
+    }
+
+    #[test]
+    fn name_servers_that_say_nothing_are_told_from_a_registry_that_does() {
+        assert!(LIMIT < crate::http::CONNECT_TIMEOUT);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let names = names(b"nameserver 127.0.0.1\n", b"");
+        // No time at all: nothing could have answered.
+        let error =
+            runtime.block_on(ask(names.servers, "registry.example".to_owned(), Duration::ZERO)).expect_err("no answer");
+        assert_eq!(error.to_string(), "the name servers gave no answer for registry.example in time");
     }
 
     #[test]

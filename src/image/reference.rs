@@ -198,7 +198,10 @@ impl FromStr for Reference {
 }
 
 fn is_tag(tag: &str) -> bool {
-    (1..=128).contains(&tag.len()) && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+    // These two would lead to another path, as in a repository.
+    !matches!(tag, "." | "..")
+        && (1..=128).contains(&tag.len())
+        && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }
 
 /// Whether a text is a host with an optional port, as a URL has them.
@@ -319,6 +322,8 @@ mod tests {
             (many.as_str(), "a repository of 256 characters"),
             (endless.as_str(), "is too long"),
             ("a:", "has the tag \"\""),
+            ("a:..", "has the tag \"..\""),
+            ("ghcr.io/a:.", "has the tag \".\""),
             ("a:ü", "has the tag \"ü\""),
             (tagged.as_str(), "1 to 128 letters"),
             (bad_tag.as_str(), "has the tag \"\""),

@@ -16,6 +16,8 @@ use crate::secret::Secret;
 
 /// How many redirects are followed.
 const REDIRECTS: usize = 10;
+/// The longest part of a registry's own words that is shown, in characters.
+const WORDS: usize = 200;
 /// The longest error body that is looked at, in bytes.
 const ERROR_BODY: usize = 64 << 10;
 
@@ -28,6 +30,8 @@ pub(super) struct Asker<'a> {
     clients: Vec<(Vec<PathBuf>, reqwest::Client)>,
     pauses_left: Duration,
     pub(super) notes: Vec<Note>,
+    /// What no message may repeat.
+    secrets: Vec<Secret>,
 }
 
 /// What is asked.
@@ -44,6 +48,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     headers: HeaderMap,
     pub(super) body: Vec<u8>,
+    /// An error's own words.
+    words: Option<String>,
     /// Who answered in the end.
     pub(super) host: String,
     /// Whether that is whom the question was put to: nobody else's challenge is met.
@@ -69,7 +75,8 @@ impl Answer {
 
     /// The answer as a refusal.
     pub(super) fn refusal(&self, what: What) -> Box<Refusal> {
-        let refusal = Refusal { what, host: self.host.clone(), status: self.status.as_u16(), words: words(&self.body) };
+        let refusal =
+            Refusal { what, host: self.host.clone(), status: self.status.as_u16(), words: self.words.clone() };
         Box::new(refusal)
     }
 
@@ -82,7 +89,21 @@ impl Answer {
 impl<'a> Asker<'a> {
     pub(super) fn new(network: &'a Network, settings: &'a Settings, registry: Url) -> Self {
         let pauses_left = settings.patience.budget;
-        Self { network, settings, registry, clients: Vec::new(), pauses_left, notes: Vec::new() }
+        Self { network, settings, registry, clients: Vec::new(), pauses_left, notes: Vec::new(), secrets: Vec::new() }
+    }
+
+    /// Whoever is shown this may repeat it, and is not repeated.
+    pub(super) fn keep_secret(&mut self, secret: Secret) {
+        if !secret.is_empty() && !self.secrets.contains(&secret) {
+            self.secrets.push(secret);
+        }
+    }
+
+    /// The words of an error body, unless they hold a secret: some services say what they were shown.
+    fn words(&self, body: &[u8]) -> Option<String> {
+        let words = words(body)?;
+        let tells = self.secrets.iter().any(|secret| words.contains(secret.expose()));
+        Some(if tells { "(what it says holds a secret)".to_owned() } else { shown(&words, WORDS) })
     }
 
     /// Puts a question, again after a pause if the failure is one that passes.
@@ -137,8 +158,7 @@ impl<'a> Asker<'a> {
             source,
         };
         let text = String::from_utf8_lossy(location.as_bytes());
-        let without_query = text.split(['?', '#']).next().unwrap_or("");
-        let mut target = from.join(&text).map_err(|_| refused(without_query, super::PlaceError::NotAUrl))?;
+        let mut target = from.join(&text).map_err(|_| refused(&broken(&text), super::PlaceError::NotAUrl))?;
         // A user and a password in a URL would be sent as credentials.
         let _ = target.set_username("");
         let _ = target.set_password(None);
@@ -161,6 +181,9 @@ impl<'a> Asker<'a> {
             request = request.header(ACCEPT, accept);
         }
         if let Some(authorization) = question.authorization.filter(|_| own) {
+            // `Basic` and the pair, or `Bearer` and the token.
+            let shown = authorization.to_str().ok().and_then(|text| text.split_once(' '));
+            self.keep_secret(Secret::new(shown.map_or("", |(_, secret)| secret).to_owned()));
             request = request.header(AUTHORIZATION, authorization);
         }
         if let Some(form) = question.form {
@@ -179,7 +202,8 @@ impl<'a> Asker<'a> {
             // An error's body only decorates a message: one that is too long or breaks off is none.
             read_body(response, ERROR_BODY, question.what.name()).await.unwrap_or_default()
         };
-        Ok(Answer { status, headers, body, host, own })
+        let words = if status.is_success() { None } else { self.words(&body) };
+        Ok(Answer { status, headers, body, words, host, own })
     }
 
     /// The client for a place: it trusts the public authorities, those named for the registry (whose token service and
@@ -198,6 +222,15 @@ impl<'a> Asker<'a> {
         self.clients.push((extra, client.clone()));
         Ok(client)
     }
+}
+
+/// What is no URL, for a message: without what would be a query, a user or a password.
+pub(super) fn broken(text: &str) -> String {
+    let bare = text.split(['?', '#']).next().unwrap_or("");
+    let (scheme, rest) = bare.split_once("://").map_or(("", bare), |(scheme, rest)| (scheme, rest));
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    shown(&format!("{:?}", format!("{scheme}{separator}{host}")), 100)
 }
 
 /// A URL for a message: without a query, which may hold a signature.

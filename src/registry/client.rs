@@ -12,11 +12,16 @@ use super::{Challenge, FetchFailure, FetchedImage, Refusal, RegistryError, Setti
 use crate::credential::{Credential, Note, Proof};
 use crate::http::{Network, Unanswered};
 use crate::image::manifest::{ACCEPT, Candidate};
-use crate::image::{Descriptor, Digest, Document, ImageConfig, Index, Manifest, Platform, Reference};
+use crate::image::platform::SHOWN as PLATFORM;
+use crate::image::{Descriptor, Digest, Document, ImageConfig, Index, Manifest, Platform, Reference, shown};
 
 /// How many documents an index may lead to before one is found that fits, and how deep indexes may be nested.
 const DOCUMENTS: usize = 10;
 const DEPTH: usize = 3;
+/// How many challenges are met for one document. A second is met where the first was for less than the document needs.
+const CHALLENGES: usize = 2;
+/// How many unknown schemes a message names.
+const SCHEMES: usize = 5;
 
 /// Asks the registry of `reference` what the image for `platform` runs. Each credential is tried in turn, then none; the
 /// first that the registry accepts wins.
@@ -35,7 +40,12 @@ pub async fn fetch_image(
         let error = RegistryError::Host { registry: reference.registry().to_owned() };
         return Err(FetchFailure { error, notes: Vec::new() });
     };
-    let asker = Asker::new(network, settings, registry);
+    let mut asker = Asker::new(network, settings, registry);
+    for credential in credentials {
+        let (Proof::Basic { password: secret, .. } | Proof::IdentityToken(secret) | Proof::RegistryToken(secret)) =
+            &credential.proof;
+        asker.keep_secret(secret.clone());
+    }
     let mut lookup = Lookup { asker, reference, wanted: platform, reached: false, root: None };
     match lookup.with_each(credentials).await {
         Ok(image) => Ok(FetchedImage { notes: lookup.asker.notes, ..image }),
@@ -204,7 +214,7 @@ impl Lookup<'_> {
                     if !guessed || wanted.fit(&image.platform).is_some() {
                         return Ok(image);
                     }
-                    offered.push(image.platform.to_string());
+                    offered.push(shown(&image.platform.to_string(), PLATFORM));
                 }
             }
         }
@@ -289,6 +299,7 @@ impl Lookup<'_> {
     ) -> Result<Answer, Failed> {
         let path = format!("v2/{}/{kind}/{identifier}", self.reference.repository());
         let accept = (what == What::Manifest).then_some(ACCEPT);
+        let mut challenges = 0;
         loop {
             let authorization = session.authorization.clone();
             let question = Question { what, accept, authorization: authorization.as_ref(), form: None };
@@ -296,9 +307,11 @@ impl Lookup<'_> {
             if answer.status.is_success() {
                 return Ok(answer);
             }
-            if !self.authorized(session, &answer).await? {
+            // A registry that has a new challenge each time could otherwise have its token service asked without end.
+            if challenges == CHALLENGES || !self.authorized(session, &answer).await? {
                 return Err(refused(answer, what));
             }
+            challenges += 1;
         }
     }
 
@@ -321,7 +334,7 @@ impl Lookup<'_> {
             if hides || session.authorization.is_some() || challenges.contains(&Challenge::Basic) {
                 return Ok(false);
             }
-            return Err(Failed::Unknown(challenges.into_iter().filter_map(scheme).collect()));
+            return Err(Failed::Unknown(challenges.into_iter().filter_map(scheme).take(SCHEMES).collect()));
         };
         let is_final = session.credential.is_some_and(|c| matches!(c.proof, Proof::RegistryToken(_)));
         if is_final || session.met.as_ref() == Some(challenge) {
@@ -390,7 +403,7 @@ fn speaks_no_tls(error: &RegistryError, registry: &str) -> bool {
 /// A scheme's name, for a message; those that are known have none.
 fn scheme(challenge: Challenge) -> Option<String> {
     match challenge {
-        Challenge::Other { scheme } => Some(crate::image::shown(&scheme, 40)),
+        Challenge::Other { scheme } => Some(shown(&scheme, 40)),
         Challenge::Basic | Challenge::Bearer { .. } => None,
     }
 }

@@ -132,6 +132,8 @@ pub(super) fn check(target: &Url, registry: &Url, purpose: Purpose, settings: &S
     }
     match (internal(target), purpose) {
         (None, _) | (Some("private"), Purpose::Storage) => Ok(()),
+        // GitLab's registry is on one port, and its token service on another.
+        (Some("private"), Purpose::Token) if target.host_str() == registry.host_str() => Ok(()),
         (Some(kind), Purpose::Token | Purpose::Storage) => Err(PlaceError::Internal { kind }),
     }
 }
@@ -179,7 +181,10 @@ mod tests {
             ("https://0x7f.1/token", registry, internal("loopback")),
             ("https://2852039166/token", registry, internal("link-local")),
             ("https://10.0.0.1/token", "https://10.0.0.1", Ok(())),
-            ("https://10.0.0.1:5001/token", "https://10.0.0.1", internal("private")),
+            ("https://10.0.0.1/jwt/auth", "https://10.0.0.1:5050", Ok(())),
+            ("http://10.0.0.1/jwt/auth", "https://10.0.0.1:5050", Err(PlaceError::PlainHttp)),
+            ("https://10.0.0.2/jwt/auth", "https://10.0.0.1:5050", internal("private")),
+            ("https://169.254.169.254/", "https://169.254.169.254:5050", internal("link-local")),
             ("http://127.0.0.1:5001/token", "https://127.0.0.1:5000", Ok(())),
             ("http://10.0.0.1/token", "https://localhost:5000", Ok(())),
         ] {

@@ -6,7 +6,7 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 use serde::Deserialize;
 
-use super::ask::{Answer, Asker, Question, without_secrets};
+use super::ask::{Answer, Asker, Question, broken, without_secrets};
 use super::error::What;
 use super::place::{self, Purpose, host_and_port};
 use super::{PlaceError, Refusal, RegistryError};
@@ -72,10 +72,7 @@ impl TokenService<'_> {
             realm: realm.to_owned(),
             source,
         };
-        let mut realm = Url::parse(self.realm).map_err(|_| {
-            let without_query = self.realm.split(['?', '#', '@']).next().unwrap_or("");
-            refused(&crate::image::shown(&format!("{without_query:?}"), 100), PlaceError::NotAUrl)
-        })?;
+        let mut realm = Url::parse(self.realm).map_err(|_| refused(&broken(self.realm), PlaceError::NotAUrl))?;
         // A user and a password in a URL would be sent as credentials.
         let _ = realm.set_username("");
         let _ = realm.set_password(None);

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, raise, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
+use nix::unistd::Pid;
 
 /// The mask of blocked signals that the process was started with. The step gets it back.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +17,7 @@ impl Mask {
         &self.0
     }
 
-    /// Puts the mask back into force, in a child that was forked or a process that has nothing to report.
+    /// Puts the mask back into force, in a child that was forked.
     ///
     /// # Errors
     /// When the system refuses the mask.
@@ -67,6 +68,18 @@ impl Signals {
         Ok(None)
     }
 
+    /// Undoes the blocking, for a process that has no other to look after: signals have their usual effect again. PID 1,
+    /// which the kernel protects from them, exits with 2 when it is asked to end, as Go's runtime does.
+    pub fn leave_to_the_system(&self) {
+        if Pid::this().as_raw() == 1 {
+            for name in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
+                // SAFETY: the handler calls `_exit` and nothing else, which a handler may.
+                let _ = unsafe { signal(name, SigHandler::Handler(exit_with_2)) };
+            }
+        }
+        let _ = self.found.restore();
+    }
+
     /// Dies of a signal that asked for it: its default disposition, unblocked and raised again. Returns when that does
     /// not end the process, as for PID 1, which the kernel protects.
     pub fn die_of(&self, number: i32) {
@@ -84,6 +97,10 @@ impl Signals {
 /// because it is blocked.
 fn is_answer_to_own_write(signal: &siginfo) -> bool {
     i32::try_from(signal.ssi_signo) == Ok(libc::SIGPIPE) && signal.ssi_pid == std::process::id()
+}
+
+extern "C" fn exit_with_2(_: i32) {
+    super::process::exit_now(2);
 }
 
 impl AsFd for Signals {
