@@ -164,7 +164,8 @@ impl<'a> Asker<'a> {
         let _ = target.set_password(None);
         let purpose = match what {
             What::Token => Purpose::Token,
-            What::Manifest | What::Config | What::Root => Purpose::Storage,
+            What::Config => Purpose::VerifiedStorage,
+            What::Manifest | What::Root => Purpose::Storage,
         };
         place::check(&target, &self.registry, purpose, self.settings)
             .map_err(|source| refused(&without_secrets(&target), source))?;
