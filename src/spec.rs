@@ -98,6 +98,10 @@ pub struct LookupSpec {
     pub certificates: Vec<(String, PathBuf)>,
     /// Registries (`host[:port]`) that may be spoken to over plain http.
     pub insecure: Vec<String>,
+    /// Registries and token services (`host[:port]`) that are believed whatever certificate they show.
+    pub unverified: Vec<String>,
+    /// The platform whose image is meant, `os/architecture[/variant]`; this machine's when absent.
+    pub platform: Option<String>,
     /// Bounds one attempt.
     pub timeout: Duration,
     /// Directory of the service account's `token`, `ca.crt` and `namespace`.

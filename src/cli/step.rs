@@ -97,6 +97,11 @@ fn lookup(flags: &mut ArgMatches, image: String) -> LookupSpec {
             .remove_many::<Vec<String>>("image_insecure_registry")
             .map(|all| all.flatten().collect())
             .unwrap_or_default(),
+        unverified: flags
+            .remove_many::<Vec<String>>("image_skip_tls_verify_registry")
+            .map(|all| all.flatten().collect())
+            .unwrap_or_default(),
+        platform: flags.remove_one::<Option<String>>("image_platform").flatten(),
         timeout: flags.remove_one::<Duration>("image_lookup_timeout").unwrap_or(LookupSpec::TIMEOUT),
         service_account_dir: flags
             .remove_one("service_account_dir")

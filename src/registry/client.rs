@@ -10,7 +10,7 @@ use super::place::{self, host_and_port};
 use super::token::{TokenAnswer, TokenService, basic, bearer};
 use super::{Challenge, FetchFailure, FetchedImage, Refusal, RegistryError, Settings};
 use crate::credential::{Credential, Note, Proof};
-use crate::http::{Network, Unanswered};
+use crate::http::{Network, Proxy, Unanswered};
 use crate::image::manifest::{ACCEPT, Candidate};
 use crate::image::{Descriptor, Digest, Document, ImageConfig, Index, Manifest, Platform, Reference};
 
@@ -39,7 +39,7 @@ pub async fn fetch_image(
     let mut lookup = Lookup { asker, reference, wanted: platform, reached: false, root: None };
     match lookup.with_each(credentials).await {
         Ok(image) => Ok(FetchedImage { notes: lookup.asker.notes, ..image }),
-        Err(error) => Err(FetchFailure { error, notes: lookup.asker.notes }),
+        Err(error) => Err(FetchFailure { notes: lookup.asker.notes_of_failure(&error), error }),
     }
 }
 
@@ -376,14 +376,13 @@ impl Lookup<'_> {
     }
 }
 
-/// Whether a failure shows that a host does not speak TLS, rather than being slow, or not who it should be.
+/// Whether a failure shows that a host does not speak TLS, rather than being slow, or not who it should be. What a proxy
+/// that is itself spoken to in TLS has to do with that cannot be told.
 fn speaks_no_tls(error: &RegistryError, registry: &str) -> bool {
-    if let RegistryError::NotTls { host, .. } | RegistryError::Unanswered { host, source: Unanswered::Refused, .. } =
-        error
-    {
-        host == registry
-    } else {
-        false
+    match error {
+        RegistryError::NotTls { host, proxy, .. } => host == registry && !proxy.as_ref().is_some_and(Proxy::is_tls),
+        RegistryError::Unanswered { host, source: Unanswered::Refused, .. } => host == registry,
+        _ => false,
     }
 }
 
