@@ -75,7 +75,7 @@ pub enum CommandSource {
     /// The environment variable `TEKTON_PLATFORM_COMMANDS`, filled in by Tekton's controller.
     PlatformTable,
     /// `-image`: what the image's own config says, asked of its registry.
-    Image(LookupSpec),
+    Image(Box<LookupSpec>),
 }
 
 /// How to ask a registry what an image would run.

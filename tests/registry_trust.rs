@@ -94,7 +94,8 @@ fn a_registry_is_believed_without_a_proof_where_that_is_asked_for_and_is_shown_t
 fn nobody_is_believed_for_another_host_or_another_port() {
     let server = silent(Some(Setup::new().tls));
     let host = server.host();
-    for believed in ["127.0.0.1".to_owned(), "127.0.0.1:1".to_owned(), format!("localhost:{}", server.address().port())] {
+    for believed in ["127.0.0.1".to_owned(), "127.0.0.1:1".to_owned(), format!("localhost:{}", server.address().port())]
+    {
         let (story, _, notes) = Setup::new().believing(believed).failure(&format!("{host}/ci/app:1"), &[user("ann")]);
         assert!(story.contains("signed by an authority that is not trusted here"), "{story}");
         assert!(!notes.iter().any(|note| note.contains("not verified")), "{notes:?}");
@@ -287,16 +288,9 @@ fn a_pause_until_a_date_is_counted_by_the_servers_own_clock() {
     server.finish();
 
     let setup = Setup::new();
-    let server = Server::scripted(
-        Bound::new(),
-        Some(setup.tls.clone()),
-        vec![busy("Sat, 21 Nov 2026 18:00:00 GMT")],
-    );
+    let server = Server::scripted(Bound::new(), Some(setup.tls.clone()), vec![busy("Sat, 21 Nov 2026 18:00:00 GMT")]);
     let (story, ..) = setup.trusting(server.host()).failure(&format!("{}/ci/app:1", server.host()), &[]);
-    assert_eq!(
-        story,
-        format!("{} has been asked too often and asks for a pause of 21600 s: 429", server.host())
-    );
+    assert_eq!(story, format!("{} has been asked too often and asks for a pause of 21600 s: 429", server.host()));
     server.finish();
 }
 

@@ -64,7 +64,7 @@ fn command(flags: &mut ArgMatches, built: Built) -> Result<CommandSource, StepFa
         (Some(_), Some(_)) => Err(StepFault::TwoCommands),
         (Some(program), None) => Ok(CommandSource::Given(program)),
         (None, Some(_)) if !built.lookup => Err(StepFault::NoLookup),
-        (None, Some(image)) => Ok(CommandSource::Image(lookup(flags, image))),
+        (None, Some(image)) => Ok(CommandSource::Image(Box::new(lookup(flags, image)))),
         (None, None) => Ok(CommandSource::PlatformTable),
     }
 }

@@ -25,7 +25,7 @@ fn step(args: &[&str]) -> StepSpec {
 
 fn lookup(args: &[&str]) -> LookupSpec {
     match step(args).command {
-        CommandSource::Image(lookup) => lookup,
+        CommandSource::Image(lookup) => *lookup,
         other @ (CommandSource::Given(_) | CommandSource::PlatformTable) => panic!("{args:?}: {other:?}"),
     }
 }

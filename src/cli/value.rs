@@ -332,9 +332,17 @@ mod tests {
             assert_eq!(platform(os(text)), Ok(Some(text.to_owned())));
         }
         let long = format!("linux/{}", "a".repeat(33));
-        for text in
-            ["linux", "linux/", "/amd64", "linux/arm/", "linux//v7", "linux/arm/v7/x", "Linux/amd64", "linux/a b", &long]
-        {
+        for text in [
+            "linux",
+            "linux/",
+            "/amd64",
+            "linux/arm/",
+            "linux//v7",
+            "linux/arm/v7/x",
+            "Linux/amd64",
+            "linux/a b",
+            &long,
+        ] {
             assert_eq!(platform(os(text)), Err(ValueCause::Platform), "{text}");
         }
         assert_eq!(platform(OsStr::from_bytes(b"linux/\xff")), Err(ValueCause::Encoding));

@@ -169,7 +169,8 @@ impl Network {
             .no_proxy();
         if proxies == Proxies::FromEnvironment && !self.proxies.is_empty() {
             let settings = self.proxies.clone();
-            builder = builder.proxy(reqwest::Proxy::custom(move |url| settings.proxy_for(url).map(|proxy| proxy.url().clone())));
+            builder = builder
+                .proxy(reqwest::Proxy::custom(move |url| settings.proxy_for(url).map(|proxy| proxy.url().clone())));
         }
         builder.build().map_err(|source| HttpError::Client { source })
     }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use reqwest::Url;
 
@@ -22,7 +23,8 @@ pub struct ProxySettings {
 /// A proxy, and the variable that names it. Shown, it is without its password: `http://proxy:3128 (HTTPS_PROXY)`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
-    url: Url,
+    // Behind a pointer, because errors carry it.
+    url: Arc<Url>,
     variable: &'static str,
 }
 
@@ -129,7 +131,9 @@ fn proxy(env: &Env, variables: [&'static str; 2]) -> Result<Option<Proxy>, HttpE
     // `host:3128` is allowed, and means http. A bare `host:3128` would parse as a URL of the scheme `host`.
     let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) };
     match url {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Some(Proxy { url, variable })),
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            Ok(Some(Proxy { url: Arc::new(url), variable }))
+        }
         Ok(url) if url.scheme().starts_with("socks") => Err(HttpError::SocksProxy { variable }),
         Ok(_) | Err(_) => Err(HttpError::Proxy { variable }),
     }

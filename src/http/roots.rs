@@ -92,10 +92,7 @@ impl RootPlaces {
 
     /// Other places than those: files, of which the first that can be read is the only one, and directories.
     #[must_use]
-    pub fn new<P: Into<PathBuf>>(
-        files: impl IntoIterator<Item = P>,
-        directories: impl IntoIterator<Item = P>,
-    ) -> Self {
+    pub fn new<P: Into<PathBuf>>(files: impl IntoIterator<Item = P>, directories: impl IntoIterator<Item = P>) -> Self {
         Self {
             files: files.into_iter().map(Place::usual).collect(),
             directories: directories.into_iter().map(Place::usual).collect(),
@@ -111,8 +108,7 @@ impl RootPlaces {
         }
         if let Some(directories) = set(DIRECTORY_VARIABLE) {
             let each = directories.as_bytes().split(|&byte| byte == b':').filter(|path| !path.is_empty());
-            self.directories =
-                each.map(|path| Place::named(DIRECTORY_VARIABLE, OsStr::from_bytes(path))).collect();
+            self.directories = each.map(|path| Place::named(DIRECTORY_VARIABLE, OsStr::from_bytes(path))).collect();
         }
         self
     }
@@ -205,7 +201,8 @@ impl Reading {
         }
         let limit = self.left.file.min(self.left.total);
         let mut pem = Vec::new();
-        let length = file.take(limit + 1).read_to_end(&mut pem).map(|length| u64::try_from(length).unwrap_or(u64::MAX))?;
+        let length =
+            file.take(limit + 1).read_to_end(&mut pem).map(|length| u64::try_from(length).unwrap_or(u64::MAX))?;
         self.left.total = self.left.total.saturating_sub(length);
         if length > limit {
             return Err(Unusable::TooLarge(limit));

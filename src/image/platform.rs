@@ -206,7 +206,8 @@ mod tests {
 
     #[test]
     fn a_variant_fits_exactly_or_where_one_side_names_none_or_where_the_machine_runs_it_too() {
-        let (lower, higher) = (|n| Some(Fit::LowerVariant(Level(n, 0))), |n| Some(Fit::HigherVariant(Reverse(Level(n, 0)))));
+        let (lower, higher) =
+            (|n| Some(Fit::LowerVariant(Level(n, 0))), |n| Some(Fit::HigherVariant(Reverse(Level(n, 0)))));
         for (wanted, offered, fit) in [
             ("linux/arm64/v8", "linux/arm64/v8", Some(Fit::Exact)),
             ("linux/arm64/v8", "linux/arm64", Some(Fit::UnnamedVariant)),
@@ -237,7 +238,10 @@ mod tests {
     fn the_nearest_variant_is_the_best() {
         for (wanted, best_first) in [
             ("linux/arm/v7", &["linux/arm/v7", "linux/arm", "linux/arm/v6", "linux/arm/v5"][..]),
-            ("linux/arm", &["linux/arm", "linux/arm/v7", "linux/arm/v6", "linux/arm/v5", "linux/arm/v8", "linux/arm/odd"]),
+            (
+                "linux/arm",
+                &["linux/arm", "linux/arm/v7", "linux/arm/v6", "linux/arm/v5", "linux/arm/v8", "linux/arm/odd"],
+            ),
             ("linux/amd64", &["linux/amd64", "linux/amd64/v1", "linux/amd64/v2", "linux/amd64/v3"]),
             ("linux/amd64/v4", &["linux/amd64/v4", "linux/amd64/v3", "linux/amd64/v2", "linux/amd64"]),
         ] {

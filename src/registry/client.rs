@@ -379,10 +379,12 @@ impl Lookup<'_> {
 /// Whether a failure shows that a host does not speak TLS, rather than being slow, or not who it should be. What a proxy
 /// that is itself spoken to in TLS has to do with that cannot be told.
 fn speaks_no_tls(error: &RegistryError, registry: &str) -> bool {
-    match error {
-        RegistryError::NotTls { host, proxy, .. } => host == registry && !proxy.as_ref().is_some_and(Proxy::is_tls),
-        RegistryError::Unanswered { host, source: Unanswered::Refused, .. } => host == registry,
-        _ => false,
+    if let RegistryError::NotTls { host, proxy, .. } = error {
+        host == registry && !proxy.as_ref().is_some_and(Proxy::is_tls)
+    } else if let RegistryError::Unanswered { host, source: Unanswered::Refused, .. } = error {
+        host == registry
+    } else {
+        false
     }
 }
 

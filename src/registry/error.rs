@@ -370,7 +370,8 @@ impl RegistryError {
 
     /// Whether the sentence names the proxy in between already.
     pub(super) fn names_proxy(&self) -> bool {
-        if let Self::Unanswered { proxy, .. } | Self::UnknownAuthority { proxy, .. } | Self::NotTls { proxy, .. } = self {
+        if let Self::Unanswered { proxy, .. } | Self::UnknownAuthority { proxy, .. } | Self::NotTls { proxy, .. } = self
+        {
             proxy.is_some()
         } else {
             matches!(self, Self::ProxyUnreachable { .. } | Self::ProxyRefuses { .. })
