@@ -24,6 +24,8 @@ const MARGIN: Duration = Duration::from_millis(250);
 pub(super) fn ask(spec: &LookupSpec, host: &Host, when: When) -> Result<Found, Failure> {
     let failure = |reason: String| Failure::of(&spec.image, reason);
     let reference: Reference = spec.image.parse().map_err(|error| failure(chain(&error)))?;
+    let platform = spec.platform.as_deref().map_or_else(|| Ok(Platform::host()), str::parse);
+    let platform = platform.map_err(|error| failure(chain(&error)))?;
     let network = Network::new(&host.env).map_err(|error| failure(chain(&error)))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -32,11 +34,12 @@ pub(super) fn ask(spec: &LookupSpec, host: &Host, when: When) -> Result<Found, F
     let mut notes = Vec::new();
     let asked = runtime.block_on(async {
         let limit = spec.timeout.saturating_sub(MARGIN.min(spec.timeout / 4));
-        tokio::time::timeout(limit, ask_registry(spec, host, when, &network, &reference, &mut notes)).await
+        tokio::time::timeout(limit, ask_registry(spec, host, when, &network, (&reference, &platform), &mut notes)).await
     });
     asked.unwrap_or_else(|_| {
         let registry = reference.registry();
         let reason = format!("no answer from {registry} within {:?} (-image_lookup_timeout)", spec.timeout);
+        notes.extend(registry::in_force(&network, &reference));
         Err(Failure { retryable: true, notes, ..failure(reason) })
     })
 }
@@ -47,17 +50,18 @@ async fn ask_registry(
     host: &Host,
     when: When,
     network: &Network,
-    reference: &Reference,
+    (reference, platform): (&Reference, &Platform),
     notes: &mut Vec<Note>,
 ) -> Result<Found, Failure> {
     let gathered = gather(spec, host, when, network, reference, notes).await;
     let settings = Settings {
         certificates: spec.certificates.clone(),
         insecure: spec.insecure.clone(),
+        unverified: spec.unverified.clone(),
         patience: Patience::default(),
     };
-    let (wanted, credentials) = (Platform::host(), &gathered.credentials);
-    match registry::fetch_image_telling(network, &settings, reference, &wanted, credentials, notes).await {
+    let credentials = &gathered.credentials;
+    match registry::fetch_image_telling(network, &settings, reference, platform, credentials, notes).await {
         Ok(image) => Ok(Found {
             image: reference.to_string(),
             entrypoint: image.config.entrypoint,

@@ -1,14 +1,16 @@
 //! One question to a registry or to whom it names: tried again when that helps, redirects by hand, a bounded answer.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use reqwest::{Method, StatusCode, Url};
 
-use super::error::{What, words};
+use super::error::{WORDS, What, words};
 use super::place::{self, Purpose, host_and_port, same_origin};
-use super::{Refusal, RegistryError, Settings};
+use super::{Refusal, RegistryError, Settings, retry_after};
 use crate::credential::Note;
 use crate::http::{HttpError, Network, Proxies, Trust, Unanswered, read_body};
 use crate::image::shown;
@@ -16,8 +18,6 @@ use crate::secret::Secret;
 
 /// How many redirects are followed.
 const REDIRECTS: usize = 10;
-/// The longest part of a registry's own words that is shown, in characters.
-const WORDS: usize = 200;
 /// The longest error body that is looked at, in bytes.
 const ERROR_BODY: usize = 64 << 10;
 
@@ -27,11 +27,22 @@ pub(super) struct Asker<'a> {
     pub(super) settings: &'a Settings,
     /// The registry's root, by which it is asked now.
     pub(super) registry: Url,
-    clients: Vec<(Vec<PathBuf>, reqwest::Client)>,
+    clients: Vec<(Trusting, reqwest::Client)>,
+    /// Whom the last request was for: when a lookup fails, that is the one that failed.
+    last: Url,
     pauses_left: Duration,
     pub(super) notes: &'a mut Vec<Note>,
     /// What no message may repeat.
     secrets: Vec<Secret>,
+}
+
+/// Whom a client trusts: two places for which that is the same share it.
+#[derive(Clone, PartialEq, Eq)]
+struct Trusting {
+    /// PEM files beyond the public authorities.
+    extra: Vec<PathBuf>,
+    /// The host that is believed without a proof.
+    believed: Option<String>,
 }
 
 /// What is asked.
@@ -67,10 +78,10 @@ impl Answer {
         self.headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
     }
 
-    /// The pause that the server asks for, if it says so in seconds.
+    /// The pause that the server asks for.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?;
-        text.trim().parse().ok().map(Duration::from_secs)
+        let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok());
+        retry_after::pause(text(RETRY_AFTER)?, text(DATE), SystemTime::now())
     }
 
     /// The answer as a refusal.
@@ -89,7 +100,15 @@ impl Answer {
 impl<'a> Asker<'a> {
     pub(super) fn new(network: &'a Network, settings: &'a Settings, registry: Url, notes: &'a mut Vec<Note>) -> Self {
         let pauses_left = settings.patience.budget;
-        Self { network, settings, registry, clients: Vec::new(), pauses_left, notes, secrets: Vec::new() }
+        let last = registry.clone();
+        Self { network, settings, registry, clients: Vec::new(), last, pauses_left, notes, secrets: Vec::new() }
+    }
+
+    /// Adds to the story of a failure what the environment decided: the sentence may name the proxy already.
+    pub(super) fn note_failure(&mut self, error: &RegistryError) {
+        let proxy = if error.names_proxy() { None } else { self.network.proxy_in_force(&self.last) };
+        self.notes.extend(proxy);
+        self.notes.extend_from_slice(self.network.roots_in_force());
     }
 
     /// Whoever is shown this may repeat it, and is not repeated.
@@ -175,6 +194,7 @@ impl<'a> Asker<'a> {
     /// One request.
     async fn once(&mut self, url: &Url, question: &Question<'_>, own: bool) -> Result<Answer, RegistryError> {
         let host = host_and_port(url);
+        self.last = url.clone();
         let client = self.client(url)?;
         let method = if question.form.is_some() { Method::POST } else { Method::GET };
         let mut request = client.request(method, url.clone());
@@ -191,9 +211,15 @@ impl<'a> Asker<'a> {
             request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.expose().to_owned());
         }
         let response = request.send().await.map_err(|error| {
-            let proxy = self.network.proxies().shown_for(url);
+            let proxy = self.network.proxies().proxy_for(url).cloned();
             RegistryError::unanswered(question.what, host.clone(), proxy, Unanswered::from(error))
         })?;
+        if place::is_unverified(url, self.settings) {
+            self.note_once(Note::new(
+                format!("certificate of {host}"),
+                "not verified (-image_skip_tls_verify_registry)",
+            ));
+        }
         let (status, headers) = (response.status(), response.headers().clone());
         let body = if status.is_success() {
             read_body(response, question.what.limit(), question.what.name())
@@ -207,20 +233,29 @@ impl<'a> Asker<'a> {
         Ok(Answer { status, headers, body, words, host, own })
     }
 
+    fn note_once(&mut self, note: Note) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
     /// The client for a place: it trusts the public authorities, those named for the registry (whose token service and
     /// storage are often under the same private one), and those named for the place itself.
     fn client(&mut self, url: &Url) -> Result<reqwest::Client, RegistryError> {
-        let trusted = |(key, _): &&(String, PathBuf)| place::is_named(key, url) || place::is_named(key, &self.registry);
-        let extra: Vec<PathBuf> =
-            self.settings.certificates.iter().filter(trusted).map(|(_, path)| path.clone()).collect();
-        if let Some((_, client)) = self.clients.iter().find(|(own, _)| *own == extra) {
+        let named = |(key, _): &&(String, PathBuf)| place::is_named(key, url) || place::is_named(key, &self.registry);
+        let extra = self.settings.certificates.iter().filter(named).map(|(_, path)| path.clone()).collect();
+        let believed = url.host_str().filter(|_| place::is_unverified(url, self.settings)).map(str::to_owned);
+        let trusting = Trusting { extra, believed };
+        if let Some((_, client)) = self.clients.iter().find(|(own, _)| *own == trusting) {
             return Ok(client.clone());
         }
-        let client = self
-            .network
-            .client(&Trust { public_roots: true, extra: extra.clone() }, Proxies::FromEnvironment)
-            .map_err(|source: HttpError| RegistryError::Client { host: host_and_port(url), source })?;
-        self.clients.push((extra, client.clone()));
+        let trust = Trust { public_roots: true, extra: trusting.extra.clone() };
+        let client = match &trusting.believed {
+            Some(host) => self.network.client_believing(host, &trust, Proxies::FromEnvironment),
+            None => self.network.client(&trust, Proxies::FromEnvironment),
+        };
+        let client = client.map_err(|source: HttpError| RegistryError::Client { host: host_and_port(url), source })?;
+        self.clients.push((trusting, client.clone()));
         Ok(client)
     }
 }
