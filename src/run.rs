@@ -33,10 +33,10 @@ pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
     // Before anything else, also before argv: from here on no signal is lost.
     let signals = Signals::block();
     let invocation = cli::parse(argv);
-    if !matches!(invocation, Ok(Invocation::Step(_) | Invocation::RunImage { .. }))
+    if matches!(invocation, Ok(Invocation::Setup(_) | Invocation::Version | Invocation::Help(_)))
         && let Ok(signals) = &signals
     {
-        // What has no process to look after is ended by signals as any program is.
+        // What has neither a process to look after nor anything to report is ended by signals as any program is.
         signals.leave_to_the_system();
     }
     match invocation {
@@ -291,9 +291,11 @@ fn make_directories(metadata_dir: &Path) -> Result<(), Outcome> {
 
 /// The exit door of a command line that cannot be followed.
 fn usage_error(error: &UsageError) -> u8 {
+    let left = report::leave_usage(&error.message, error.post_file.as_deref(), error.termination_path.as_deref());
+    // Only now: a log that nobody reads must not keep the next step waiting.
     log::say(error);
     log::say(error.usage_hint());
-    report::report_usage(&error.message, error.post_file.as_deref(), error.termination_path.as_deref())
+    left.finish()
 }
 
 /// Prints to stdout what a person asked for.
