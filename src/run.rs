@@ -16,7 +16,7 @@ use crate::lookup::{Found, Lookup, When};
 use crate::outcome::{NotRunKind, Outcome};
 use crate::report;
 use crate::setup;
-use crate::spec::{CommandSource, StepSpec, Timeout};
+use crate::spec::{CommandSource, SetupCommand, StepSpec, Timeout};
 use crate::step::command::{self, Program};
 use crate::step::runner::Running;
 use crate::step::start_error;
@@ -32,25 +32,9 @@ use crate::sys::{poll, signals, signals::Signals};
 pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
     // Before anything else, also before argv: from here on no signal is lost.
     let signals = Signals::block();
-    let invocation = cli::parse(argv);
-    if matches!(invocation, Ok(Invocation::Setup(_) | Invocation::Version | Invocation::Help(_)))
-        && let Ok(signals) = &signals
-    {
-        // What has neither a process to look after nor anything to report is ended by signals as any program is.
-        signals.leave_to_the_system();
-    }
-    match invocation {
+    match cli::parse(argv) {
         Ok(Invocation::Step(spec)) => step(&spec, host, signals).into(),
-        Ok(Invocation::Setup(command)) => match setup::run(&command, &host.dirs) {
-            Ok(line) => {
-                log::say(line);
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                log::say(format_args!("{} error: {}", command.name(), chain(&error)));
-                ExitCode::FAILURE
-            }
-        },
+        Ok(Invocation::Setup(command)) => set_up(&command, host, signals),
         Ok(Invocation::RunImage { lookup, args }) => match signals {
             Ok(signals) => run_image::run(&lookup, &args, host, signals),
             Err(error) => {
@@ -64,6 +48,23 @@ pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => usage_error(&error).into(),
+    }
+}
+
+/// Does what an init container asks for. It reports nothing, so a signal may end it.
+fn set_up(command: &SetupCommand, host: &Host, signals: io::Result<Signals>) -> ExitCode {
+    if let Ok(signals) = signals {
+        signals.leave_to_the_system();
+    }
+    match setup::run(command, &host.dirs) {
+        Ok(line) => {
+            log::say(line);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            log::say(format_args!("{} error: {}", command.name(), chain(&error)));
+            ExitCode::FAILURE
+        }
     }
 }
 

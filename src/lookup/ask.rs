@@ -56,29 +56,26 @@ async fn ask_registry(
         insecure: spec.insecure.clone(),
         patience: Patience::default(),
     };
-    match registry::fetch_image(network, &settings, reference, &Platform::host(), &gathered.credentials).await {
-        Ok(image) => {
-            notes.extend(image.notes);
-            Ok(Found {
-                image: reference.to_string(),
-                entrypoint: image.config.entrypoint,
-                cmd: image.config.cmd,
-                index_digest: image.index_digest.map(|digest| digest.to_string()),
-                manifest_digest: image.manifest_digest.to_string(),
-                config_digest: image.config_digest.to_string(),
-                platform: shown(&image.platform.to_string(), platform::SHOWN),
-                credential: image.credential,
-                notes: std::mem::take(notes),
-            })
-        }
-        Err(failure) => {
-            notes.extend(failure.notes);
-            let retryable = match failure.error.retry() {
+    let (wanted, credentials) = (Platform::host(), &gathered.credentials);
+    match registry::fetch_image_telling(network, &settings, reference, &wanted, credentials, notes).await {
+        Ok(image) => Ok(Found {
+            image: reference.to_string(),
+            entrypoint: image.config.entrypoint,
+            cmd: image.config.cmd,
+            index_digest: image.index_digest.map(|digest| digest.to_string()),
+            manifest_digest: image.manifest_digest.to_string(),
+            config_digest: image.config_digest.to_string(),
+            platform: shown(&image.platform.to_string(), platform::SHOWN),
+            credential: image.credential,
+            notes: std::mem::take(notes),
+        }),
+        Err(error) => {
+            let retryable = match error.retry() {
                 Retry::Useless => false,
                 Retry::WithMoreCredentials => !gathered.complete,
                 Retry::Worthwhile => true,
             };
-            let reason = chain(&failure.error);
+            let reason = chain(&error);
             Err(Failure { retryable, notes: std::mem::take(notes), ..Failure::of(&spec.image, reason) })
         }
     }

@@ -29,7 +29,7 @@ pub(super) struct Asker<'a> {
     pub(super) registry: Url,
     clients: Vec<(Vec<PathBuf>, reqwest::Client)>,
     pauses_left: Duration,
-    pub(super) notes: Vec<Note>,
+    pub(super) notes: &'a mut Vec<Note>,
     /// What no message may repeat.
     secrets: Vec<Secret>,
 }
@@ -87,9 +87,9 @@ impl Answer {
 }
 
 impl<'a> Asker<'a> {
-    pub(super) fn new(network: &'a Network, settings: &'a Settings, registry: Url) -> Self {
+    pub(super) fn new(network: &'a Network, settings: &'a Settings, registry: Url, notes: &'a mut Vec<Note>) -> Self {
         let pauses_left = settings.patience.budget;
-        Self { network, settings, registry, clients: Vec::new(), pauses_left, notes: Vec::new(), secrets: Vec::new() }
+        Self { network, settings, registry, clients: Vec::new(), pauses_left, notes, secrets: Vec::new() }
     }
 
     /// Whoever is shown this may repeat it, and is not repeated.
@@ -164,7 +164,8 @@ impl<'a> Asker<'a> {
         let _ = target.set_password(None);
         let purpose = match what {
             What::Token => Purpose::Token,
-            What::Manifest | What::Config | What::Root => Purpose::Storage,
+            What::Config => Purpose::VerifiedStorage,
+            What::Manifest | What::Root => Purpose::Storage,
         };
         place::check(&target, &self.registry, purpose, self.settings)
             .map_err(|source| refused(&without_secrets(&target), source))?;
