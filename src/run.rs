@@ -156,15 +156,12 @@ impl Pass<'_> {
     /// Waits for the files of earlier steps.
     fn wait_for_turn(&mut self, mut lookup: Option<&mut Lookup<'_>>) -> Result<Wait, Outcome> {
         let mut wait = Wait::new(&self.spec.wait);
-        let mut slept = false;
         loop {
             match wait.look().map_err(|error| cannot_execute(&error.to_string()))? {
                 Turn::Now => return Ok(wait),
                 Turn::Never => return Err(Outcome::Skipped),
                 Turn::Later => {
-                    if !std::mem::replace(&mut slept, true) {
-                        memory::release_program_pages();
-                    }
+                    memory::release_program_pages();
                     self.sleep(Some(&wait), lookup.as_deref_mut())?;
                 }
             }
