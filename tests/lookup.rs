@@ -82,7 +82,11 @@ impl World {
 fn fails_with(step: Step, parts: &[&str]) {
     let next = Step::new().flags(["-wait_file", &step.path("out").display().to_string()]);
     let waiting = next.start(&["-entrypoint", "/bin/true", "--"]);
-    let ended = step.run(&["--"]);
+    let child = step.start(&["--"]);
+    // The next step first: to read what this one left is to remove its directory, post file and all.
+    let next = next.finish(waiting);
+    assert_eq!((next.code(), next.err), (1, true), "the next step is released: {next:#?}");
+    let ended = step.finish(child);
     assert_eq!((ended.code(), ended.post, ended.err, &ended.exit_code), (1, false, true, &None), "{ended:#?}");
     let message = ended.message.as_deref().expect("a message");
     assert!(message.contains(r#"{"key":"Reason","value":"ImageLookupFailed","type":3}"#), "{message}");
@@ -91,8 +95,6 @@ fn fails_with(step: Step, parts: &[&str]) {
     for part in parts {
         assert!(last.contains(part), "no {part:?} in: {last}");
     }
-    let next = next.finish(waiting);
-    assert_eq!((next.code(), next.err), (1, true), "the next step is released: {next:#?}");
 }
 
 fn ran(ended: &Ended, stdout: &str) {
