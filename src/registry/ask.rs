@@ -8,11 +8,14 @@ use reqwest::{Method, StatusCode, Url};
 
 use super::error::{What, words};
 use super::place::{self, Purpose, host_and_port, same_origin};
+use super::traced::traced;
 use super::{Refusal, RegistryError, Settings};
 use crate::credential::Note;
 use crate::http::{HttpError, Network, Proxies, Trust, Unanswered, read_body};
 use crate::image::shown;
 use crate::secret::Secret;
+use crate::sys::cause::chain;
+use crate::trace::{End, Trace};
 
 /// How many redirects are followed.
 const REDIRECTS: usize = 10;
@@ -32,6 +35,7 @@ pub(super) struct Asker<'a> {
     pub(super) notes: Vec<Note>,
     /// What no message may repeat.
     secrets: Vec<Secret>,
+    trace: &'a Trace,
 }
 
 /// What is asked.
@@ -87,9 +91,17 @@ impl Answer {
 }
 
 impl<'a> Asker<'a> {
-    pub(super) fn new(network: &'a Network, settings: &'a Settings, registry: Url) -> Self {
-        let pauses_left = settings.patience.budget;
-        Self { network, settings, registry, clients: Vec::new(), pauses_left, notes: Vec::new(), secrets: Vec::new() }
+    pub(super) fn new(network: &'a Network, settings: &'a Settings, registry: Url, trace: &'a Trace) -> Self {
+        Self {
+            network,
+            settings,
+            registry,
+            clients: Vec::new(),
+            pauses_left: settings.patience.budget,
+            notes: Vec::new(),
+            secrets: Vec::new(),
+            trace,
+        }
     }
 
     /// Whoever is shown this may repeat it, and is not repeated.
@@ -176,7 +188,7 @@ impl<'a> Asker<'a> {
         let host = host_and_port(url);
         let client = self.client(url)?;
         let method = if question.form.is_some() { Method::POST } else { Method::GET };
-        let mut request = client.request(method, url.clone());
+        let mut request = client.request(method.clone(), url.clone());
         if let Some(accept) = question.accept {
             request = request.header(ACCEPT, accept);
         }
@@ -189,21 +201,37 @@ impl<'a> Asker<'a> {
         if let Some(form) = question.form {
             request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.expose().to_owned());
         }
-        let response = request.send().await.map_err(|error| {
-            let proxy = self.network.proxies().shown_for(url);
-            RegistryError::unanswered(question.what, host.clone(), proxy, Unanswered::from(error))
-        })?;
+        let asked = self.trace.begin(question.what.noun(), method.as_str(), self.traced(url, question.what, own));
+        let response = match request.send().await.map_err(Unanswered::from) {
+            Ok(response) => response,
+            Err(error) => {
+                asked.end(End::Unanswered { reason: chain(&error) });
+                let proxy = self.network.proxies().shown_for(url);
+                return Err(RegistryError::unanswered(question.what, host, proxy, error));
+            }
+        };
         let (status, headers) = (response.status(), response.headers().clone());
         let body = if status.is_success() {
-            read_body(response, question.what.limit(), question.what.name())
-                .await
-                .map_err(|source| RegistryError::Body { host: host.clone(), source })?
+            match read_body(response, question.what.limit(), question.what.name()).await {
+                Ok(body) => body,
+                Err(source) => {
+                    asked.end(End::Unread { status: status.as_u16(), reason: chain(&source) });
+                    return Err(RegistryError::Body { host, source });
+                }
+            }
         } else {
             // An error's body only decorates a message: one that is too long or breaks off is none.
             read_body(response, ERROR_BODY, question.what.name()).await.unwrap_or_default()
         };
+        asked.end(End::Answered { status: status.as_u16() });
         let words = if status.is_success() { None } else { self.words(&body) };
         Ok(Answer { status, headers, body, words, host, own })
+    }
+
+    /// A request's URL for the story. Somebody else chose where redirects lead and tokens are had.
+    fn traced(&self, url: &Url, what: What, own: bool) -> String {
+        let ours = own && what != What::Token;
+        traced(url, what, if ours { &[] } else { &self.secrets })
     }
 
     /// The client for a place: it trusts the public authorities, those named for the registry (whose token service and

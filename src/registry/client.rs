@@ -14,6 +14,7 @@ use crate::http::{Network, Unanswered};
 use crate::image::manifest::{ACCEPT, Candidate};
 use crate::image::platform::SHOWN as PLATFORM;
 use crate::image::{Descriptor, Digest, Document, ImageConfig, Index, Manifest, Platform, Reference, shown};
+use crate::trace::Trace;
 
 /// How many documents an index may lead to before one is found that fits, and how deep indexes may be nested.
 const DOCUMENTS: usize = 10;
@@ -24,7 +25,7 @@ const CHALLENGES: usize = 2;
 const SCHEMES: usize = 5;
 
 /// Asks the registry of `reference` what the image for `platform` runs. Each credential is tried in turn, then none; the
-/// first that the registry accepts wins.
+/// first that the registry accepts wins. Every request is noted in `trace`.
 ///
 /// # Errors
 ///
@@ -35,12 +36,13 @@ pub async fn fetch_image(
     reference: &Reference,
     platform: &Platform,
     credentials: &[Credential],
+    trace: &Trace,
 ) -> Result<FetchedImage, FetchFailure> {
     let Some(registry) = place::root(reference.registry()) else {
         let error = RegistryError::Host { registry: reference.registry().to_owned() };
         return Err(FetchFailure { error, notes: Vec::new() });
     };
-    let mut asker = Asker::new(network, settings, registry);
+    let mut asker = Asker::new(network, settings, registry, trace);
     for credential in credentials {
         let (Proof::Basic { password: secret, .. } | Proof::IdentityToken(secret) | Proof::RegistryToken(secret)) =
             &credential.proof;

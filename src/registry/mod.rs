@@ -9,6 +9,7 @@ mod client;
 mod error;
 mod place;
 mod token;
+mod traced;
 
 use std::path::PathBuf;
 use std::time::Duration;
