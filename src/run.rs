@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::cli::{self, Invocation, UsageError};
-use crate::commands::{run_image, version};
+use crate::commands::{self, resolve, run_image, version};
 use crate::host::Host;
 use crate::log;
 use crate::lookup::{Found, Lookup, When};
@@ -33,7 +33,7 @@ pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
     // Before anything else, also before argv: from here on no signal is lost.
     let signals = Signals::block();
     let invocation = cli::parse(argv);
-    if !matches!(invocation, Ok(Invocation::Step(_) | Invocation::RunImage { .. }))
+    if !matches!(invocation, Ok(Invocation::Step(_) | Invocation::RunImage { .. } | Invocation::Resolve { .. }))
         && let Ok(signals) = &signals
     {
         // What has no process to look after is ended by signals as any program is.
@@ -51,19 +51,29 @@ pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Ok(Invocation::RunImage { lookup, args }) => match signals {
-            Ok(signals) => run_image::run(&lookup, &args, host, signals),
-            Err(error) => {
-                log::say(format_args!("cannot read signals: {}", Cause(&error)));
-                ExitCode::FAILURE
-            }
-        },
-        Ok(Invocation::Version) => print(version::text()),
+        Ok(Invocation::RunImage { lookup, args }) => {
+            with_signals(signals, |signals| run_image::run(&lookup, &args, host, signals))
+        }
+        Ok(Invocation::Resolve { lookup, args, format }) => {
+            with_signals(signals, |signals| resolve::run(&lookup, &args, format, host, signals))
+        }
+        Ok(Invocation::Version) => commands::print(&version::text()),
         Ok(Invocation::Help(text)) => {
             log::help(&text);
             ExitCode::SUCCESS
         }
         Err(error) => usage_error(&error).into(),
+    }
+}
+
+/// A command that asks a registry, and so has a child to look after.
+fn with_signals(signals: io::Result<Signals>, command: impl FnOnce(Signals) -> ExitCode) -> ExitCode {
+    match signals {
+        Ok(signals) => command(signals),
+        Err(error) => {
+            log::say(format_args!("cannot read signals: {}", Cause(&error)));
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -292,14 +302,6 @@ fn usage_error(error: &UsageError) -> u8 {
     log::say(error);
     log::say(error.usage_hint());
     report::report_usage(&error.message, error.post_file.as_deref(), error.termination_path.as_deref())
-}
-
-/// Prints to stdout what a person asked for.
-fn print(text: String) -> ExitCode {
-    match io::Write::write_all(&mut io::stdout(), text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
 }
 
 #[cfg(test)]
