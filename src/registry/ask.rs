@@ -152,7 +152,7 @@ impl<'a> Asker<'a> {
         let mut own = true;
         for _ in 0..=REDIRECTS {
             own = own && same_origin(&url, start);
-            let answer = self.once(&url, question, own).await?;
+            let answer = self.once(&url, question, own, start).await?;
             let location = answer.headers.get(LOCATION).filter(|_| answer.status.is_redirection());
             match location {
                 Some(location) if question.form.is_none() => url = self.redirected(&url, location, question.what)?,
@@ -183,8 +183,14 @@ impl<'a> Asker<'a> {
         Ok(target)
     }
 
-    /// One request.
-    async fn once(&mut self, url: &Url, question: &Question<'_>, own: bool) -> Result<Answer, RegistryError> {
+    /// One request, `start` or where its redirects lead.
+    async fn once(
+        &mut self,
+        url: &Url,
+        question: &Question<'_>,
+        own: bool,
+        start: &Url,
+    ) -> Result<Answer, RegistryError> {
         let host = host_and_port(url);
         let client = self.client(url)?;
         let method = if question.form.is_some() { Method::POST } else { Method::GET };
@@ -201,7 +207,7 @@ impl<'a> Asker<'a> {
         if let Some(form) = question.form {
             request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.expose().to_owned());
         }
-        let asked = self.trace.begin(question.what.noun(), method.as_str(), self.traced(url, question.what, own));
+        let asked = self.trace.begin(question.what.noun(), method.as_str(), self.traced(url, question.what, start));
         let response = match request.send().await.map_err(Unanswered::from) {
             Ok(response) => response,
             Err(error) => {
@@ -229,8 +235,8 @@ impl<'a> Asker<'a> {
     }
 
     /// A request's URL for the story. Somebody else chose where redirects lead and tokens are had.
-    fn traced(&self, url: &Url, what: What, own: bool) -> String {
-        let ours = own && what != What::Token;
+    fn traced(&self, url: &Url, what: What, start: &Url) -> String {
+        let ours = url == start && what != What::Token;
         traced(url, what, if ours { &[] } else { &self.secrets })
     }
 
