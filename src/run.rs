@@ -16,7 +16,7 @@ use crate::lookup::{Found, Lookup, When};
 use crate::outcome::{NotRunKind, Outcome};
 use crate::report;
 use crate::setup;
-use crate::spec::{CommandSource, StepSpec, Timeout};
+use crate::spec::{CommandSource, SetupCommand, StepSpec, Timeout};
 use crate::step::command::{self, Program};
 use crate::step::runner::Running;
 use crate::step::start_error;
@@ -32,25 +32,9 @@ use crate::sys::{poll, signals, signals::Signals};
 pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
     // Before anything else, also before argv: from here on no signal is lost.
     let signals = Signals::block();
-    let invocation = cli::parse(argv);
-    if !matches!(invocation, Ok(Invocation::Step(_) | Invocation::RunImage { .. } | Invocation::Resolve { .. }))
-        && let Ok(signals) = &signals
-    {
-        // What has no process to look after is ended by signals as any program is.
-        signals.leave_to_the_system();
-    }
-    match invocation {
+    match cli::parse(argv) {
         Ok(Invocation::Step(spec)) => step(&spec, host, signals).into(),
-        Ok(Invocation::Setup(command)) => match setup::run(&command, &host.dirs) {
-            Ok(line) => {
-                log::say(line);
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                log::say(format_args!("{} error: {}", command.name(), chain(&error)));
-                ExitCode::FAILURE
-            }
-        },
+        Ok(Invocation::Setup(command)) => set_up(&command, host, signals),
         Ok(Invocation::RunImage { lookup, args }) => {
             with_signals(signals, |signals| run_image::run(&lookup, &args, host, signals))
         }
@@ -72,6 +56,23 @@ fn with_signals(signals: io::Result<Signals>, command: impl FnOnce(Signals) -> E
         Ok(signals) => command(signals),
         Err(error) => {
             log::say(format_args!("cannot read signals: {}", Cause(&error)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does what an init container asks for. It reports nothing, so a signal may end it.
+fn set_up(command: &SetupCommand, host: &Host, signals: io::Result<Signals>) -> ExitCode {
+    if let Ok(signals) = signals {
+        signals.leave_to_the_system();
+    }
+    match setup::run(command, &host.dirs) {
+        Ok(line) => {
+            log::say(line);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            log::say(format_args!("{} error: {}", command.name(), chain(&error)));
             ExitCode::FAILURE
         }
     }
@@ -165,15 +166,12 @@ impl Pass<'_> {
     /// Waits for the files of earlier steps.
     fn wait_for_turn(&mut self, mut lookup: Option<&mut Lookup<'_>>) -> Result<Wait, Outcome> {
         let mut wait = Wait::new(&self.spec.wait);
-        let mut slept = false;
         loop {
             match wait.look().map_err(|error| cannot_execute(&error.to_string()))? {
                 Turn::Now => return Ok(wait),
                 Turn::Never => return Err(Outcome::Skipped),
                 Turn::Later => {
-                    if !std::mem::replace(&mut slept, true) {
-                        memory::release_program_pages();
-                    }
+                    memory::release_program_pages();
                     self.sleep(Some(&wait), lookup.as_deref_mut())?;
                 }
             }

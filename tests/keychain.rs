@@ -202,36 +202,6 @@ fn a_service_account_that_may_not_read_itself_is_told_which_role_is_needed() {
 }
 
 #[test]
-fn a_forbidden_secret_does_not_hide_the_next() {
-    let api = cluster(&["regcred", "open"])
-        .pull_secret("ci", "regcred", "ghcr.io", "me", PASSWORD)
-        .pull_secret("ci", "open", "ghcr.io", "me", PASSWORD)
-        .allow("ci/builder", "secrets", &["open"])
-        .start();
-    let read = Pod::of(&api).read();
-    assert_eq!(
-        notes(&read),
-        [concat!(
-            "pull secret ci/regcred of the service account: forbidden: service account ci/builder may not get secret ci/regcred; ",
-            "a Role with get on secrets is needed"
-        )]
-    );
-    assert!(read.complete, "permissions do not change while a step waits");
-    assert_eq!(find(&read).credentials.len(), 1);
-}
-
-#[test]
-fn a_secret_that_is_not_there_is_not_all_there_is() {
-    let api = cluster(&["gone"]).allow("ci/builder", "secrets", &["gone"]).start();
-    let read = Pod::of(&api).read();
-    assert_eq!(
-        without_secrets(&read),
-        ["pull secret ci/gone of the service account: not found: namespace ci has no secret of this name"]
-    );
-    assert!(!read.complete);
-}
-
-#[test]
 fn a_token_that_is_not_accepted_is_named() {
     let api = cluster(&["regcred"]).revoke("ci", "builder").start();
     let pod = Pod::of(&api);
@@ -244,78 +214,6 @@ fn a_token_that_is_not_accepted_is_named() {
         ]
     );
     assert!(!read.complete);
-}
-
-#[test]
-fn a_service_account_without_pull_secrets_is_complete() {
-    let api = cluster(&[]).start();
-    let read = Pod::of(&api).read();
-    assert_eq!(without_secrets(&read), ["service account ci/builder: names no imagePullSecrets"]);
-    assert!(read.complete);
-}
-
-#[test]
-fn names_that_are_given_win_over_the_tokens_own() {
-    let api = cluster(&[]).allow("ci/builder", "serviceaccounts", &["deployer"]).start();
-    let mut pod = Pod::of(&api);
-    pod.service_account = Some("deployer");
-    assert_eq!(
-        without_secrets(&pod.read()),
-        ["service account ci/deployer: not found: the cluster has no service account of this name"]
-    );
-    pod.namespace = Some("prod");
-    assert_eq!(
-        without_secrets(&pod.read()),
-        [concat!(
-            "service account prod/deployer: forbidden: service account ci/builder may not get ",
-            "service account prod/deployer; a Role with get on serviceaccounts is needed"
-        )]
-    );
-    pod.namespace = Some("../secrets");
-    let read = pod.read();
-    assert_eq!(
-        without_secrets(&read),
-        [concat!(
-            "service account ../secrets/deployer: \"../secrets\" cannot be the name of a namespace: ",
-            "it has other characters than a-z, 0-9, `-` and `.`, or is too long"
-        )]
-    );
-    assert_eq!(
-        api.lines(),
-        [
-            GET_POD,
-            "GET /api/v1/namespaces/ci/serviceaccounts/deployer",
-            GET_POD,
-            "GET /api/v1/namespaces/prod/serviceaccounts/deployer",
-        ]
-    );
-}
-
-#[test]
-fn a_token_that_says_nothing_leaves_it_to_the_namespace_file_and_default() {
-    let api = cluster(&[]).start();
-    let pod = Pod::of(&api);
-    fs::write(pod.dir.path().join("token"), "opaque\n").expect("a file");
-    assert_eq!(
-        without_secrets(&pod.read()),
-        [
-            "pod: the pod may not be read: the token does not say which pod it is for".to_owned(),
-            format!(
-                "service account ci/default: unauthorized: the API server does not accept the token {}",
-                pod.path("token")
-            ),
-        ]
-    );
-    fs::remove_file(pod.dir.path().join("namespace")).expect("it was there");
-    let [note] = <[String; 1]>::try_from(without_secrets(&pod.read())).expect("one note");
-    assert_eq!(
-        note,
-        format!(
-            "service account: the namespace is unknown: the token does not say it, and {} cannot be read: \
-             no such file or directory",
-            pod.path("namespace")
-        )
-    );
 }
 
 #[test]
@@ -555,25 +453,6 @@ fn answers_that_are_no_api_servers_are_told_apart_and_not_repeated() {
 }
 
 #[test]
-fn a_secret_whose_name_is_a_path_is_not_asked_for() {
-    let api = cluster(&["../serviceaccounts/builder", "regcred"])
-        .pull_secret("ci", "regcred", "ghcr.io", "me", PASSWORD)
-        .allow("ci/builder", "secrets", &["regcred"])
-        .start();
-    let read = Pod::of(&api).read();
-    assert_eq!(
-        notes(&read),
-        [concat!(
-            "service account ci/builder: \"../serviceaccounts/builder\" cannot be the name of a secret: ",
-            "it has other characters than a-z, 0-9, `-` and `.`, or is too long"
-        )]
-    );
-    assert_eq!(read.secrets.len(), 1);
-    assert!(read.complete, "there will never be such a secret");
-    assert_eq!(api.lines().len(), 3);
-}
-
-#[test]
 fn no_proxy_is_asked_and_no_kubeconfig_read() {
     let api = cluster(&[]).start();
     let mut pod = Pod::of(&api);
@@ -653,4 +532,68 @@ fn every_form_of_pull_secret_is_read_and_no_story_tells_a_secret() {
     for text in [format!("{read:?}"), format!("{found:?}"), format!("{:?} {:?}", read.notes, found.notes)] {
         assert!(!text.contains(PASSWORD) && !text.contains(auth), "{text}");
     }
+}
+
+#[test]
+fn names_that_are_given_win_over_the_tokens_own() {
+    let api = cluster(&[]).allow("ci/builder", "serviceaccounts", &["deployer"]).start();
+    let mut pod = Pod::of(&api);
+    pod.service_account = Some("deployer");
+    assert_eq!(
+        without_secrets(&pod.read()),
+        ["service account ci/deployer: not found: the cluster has no service account of this name"]
+    );
+    pod.namespace = Some("prod");
+    assert_eq!(
+        without_secrets(&pod.read()),
+        [concat!(
+            "service account prod/deployer: forbidden: service account ci/builder may not get ",
+            "service account prod/deployer; a Role with get on serviceaccounts is needed"
+        )]
+    );
+    pod.namespace = Some("../secrets");
+    let read = pod.read();
+    assert_eq!(
+        without_secrets(&read),
+        [concat!(
+            "service account ../secrets/deployer: \"../secrets\" cannot be the name of a namespace: ",
+            "it has other characters than a-z, 0-9, `-` and `.`, or is too long"
+        )]
+    );
+    assert_eq!(
+        api.lines(),
+        [
+            GET_POD,
+            "GET /api/v1/namespaces/ci/serviceaccounts/deployer",
+            GET_POD,
+            "GET /api/v1/namespaces/prod/serviceaccounts/deployer",
+        ]
+    );
+}
+
+#[test]
+fn a_token_that_says_nothing_leaves_it_to_the_namespace_file_and_default() {
+    let api = cluster(&[]).start();
+    let pod = Pod::of(&api);
+    fs::write(pod.dir.path().join("token"), "opaque\n").expect("a file");
+    assert_eq!(
+        without_secrets(&pod.read()),
+        [
+            "pod: the pod may not be read: the token does not say which pod it is for".to_owned(),
+            format!(
+                "service account ci/default: unauthorized: the API server does not accept the token {}",
+                pod.path("token")
+            ),
+        ]
+    );
+    fs::remove_file(pod.dir.path().join("namespace")).expect("it was there");
+    let [note] = <[String; 1]>::try_from(without_secrets(&pod.read())).expect("one note");
+    assert_eq!(
+        note,
+        format!(
+            "service account: the namespace is unknown: the token does not say it, and {} cannot be read: \
+             no such file or directory",
+            pod.path("namespace")
+        )
+    );
 }

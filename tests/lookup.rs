@@ -242,6 +242,17 @@ fn a_registry_that_never_answers_costs_the_attempt_and_not_more() {
 }
 
 #[test]
+fn an_attempt_that_runs_out_of_time_tells_what_it_has_met() {
+    let world = World::new();
+    let server = world.serve_with(|_| Answer::new(503).into());
+    let host = server.host();
+    fails_with(
+        world.step(&host, "team/tool:v1").flags(["-image_lookup_timeout", "2s"]),
+        &["within 2s (-image_lookup_timeout)", &format!("{host}: asked again for the manifest after 1 s: 503")],
+    );
+}
+
+#[test]
 fn a_lookup_that_is_killed_is_a_failed_lookup() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = silent.local_addr().unwrap().to_string();

@@ -120,6 +120,30 @@ fn the_step_gets_the_mask_found_at_the_start_and_default_dispositions() {
 }
 
 #[test]
+fn a_step_s_end_is_seen_even_when_we_were_started_with_sigchld_ignored() {
+    // The kernel reaps the children of such a process itself, and tells nobody. The time limit is for a test that fails.
+    let ended = Step::new().under(&["timeout", "-s", "KILL", "60", "env", "--ignore-signal=CHLD"]).sh("exit 3");
+    assert_eq!((ended.code(), ended.err), (3, true), "{ended:#?}");
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_kill_the_step() {
+    // Writing a line to it is answered with SIGPIPE, which is ours and not to be forwarded.
+    let step = Step::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let flag = |name: &str, file: &str| format!("-{name}={}", step.path(file).display());
+    let status = Command::new(step::entrypoint())
+        .args([flag("post_file", "out"), flag("termination_path", "termination"), flag("step_metadata_dir", "status")])
+        .args(["-entrypoint", "/bin/sleep", "an argument that is warned of", "--", "0.2"])
+        .stderr(writer)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(step.path("out").exists());
+}
+
+#[test]
 fn the_step_has_its_own_group_our_session_and_none_of_our_descriptors() {
     let ended = Step::new().sh("read pid comm state ppid pgrp session rest </proc/$$/stat; \
          [ $pid = $pgrp ] && [ $session != $pid ] && exec ls -l /proc/self/fd");
@@ -251,4 +275,31 @@ fn a_step_whose_time_is_up_is_killed_with_its_whole_group() {
     eventually("the grandchild is gone", || {
         std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
     });
+}
+
+/// Set in the process that is a step: it leaves its group for the supervisor's.
+const LEAVE_GROUP: &str = "ENTRYPOINT_TEST_LEAVE_GROUP";
+
+#[test]
+fn a_step_that_has_left_its_group_is_killed_when_its_time_is_up() {
+    use nix::unistd::{Pid, getpgid, getppid, setpgid};
+    if std::env::var_os(LEAVE_GROUP).is_some() {
+        setpgid(Pid::from_raw(0), getpgid(Some(getppid())).unwrap()).unwrap();
+        std::thread::sleep(std::time::Duration::from_secs(60));
+        return;
+    }
+    let this = std::env::current_exe().unwrap().display().to_string();
+    let name = "a_step_that_has_left_its_group_is_killed_when_its_time_is_up";
+    let ended = Step::new().env(LEAVE_GROUP, "1").run(&[
+        "-timeout",
+        "1s",
+        "-entrypoint",
+        &this,
+        "--",
+        "--exact",
+        name,
+        "--nocapture",
+    ]);
+    assert_eq!((ended.code(), ended.err), (1, true), "{ended:#?}");
+    assert!(ended.message.as_ref().is_some_and(|message| message.contains("TimeoutExceeded")), "{ended:#?}");
 }

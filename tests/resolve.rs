@@ -22,6 +22,8 @@ mod oci;
 mod registry;
 #[path = "support/server.rs"]
 mod server;
+#[path = "support/step.rs"]
+mod step;
 #[path = "support/tls.rs"]
 mod tls;
 
@@ -83,7 +85,7 @@ impl World {
     }
 
     fn command(&self, host: &str, image: &str, rest: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_entrypoint"));
+        let mut command = Command::new(step::entrypoint());
         let certificate = format!("{host}={}", self.dir.path().join("ca.crt").display());
         command.args(["resolve", &format!("{host}/{image}"), "-image_registry_certificate", &certificate]).args(rest);
         command.env_clear().current_dir(self.dir.path()).stdin(Stdio::null());
@@ -451,7 +453,7 @@ fn a_manifest_that_is_too_long_is_told_with_its_status() {
 #[test]
 fn a_reference_that_is_none_and_a_wrong_command_line_are_told() {
     let resolve = |args: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_entrypoint"));
+        let mut command = Command::new(step::entrypoint());
         told(command.arg("resolve").args(args).env_clear())
     };
     let bad = resolve(&["registry.example.com/UPPER"]);

@@ -379,7 +379,7 @@ fn a_subcommand_that_hangs_is_ended_by_a_signal() {
     let dir = tempfile::tempdir().unwrap();
     let fifo = dir.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
-    let child = std::process::Command::new(env!("CARGO_BIN_EXE_entrypoint"))
+    let child = Command::new(env!("CARGO_BIN_EXE_entrypoint"))
         .arg("decode-script")
         .arg(&fifo)
         .stderr(std::process::Stdio::null())

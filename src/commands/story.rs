@@ -75,13 +75,13 @@ impl Story {
         match result {
             Ok(found) => Self::of_found(found, args, millis),
             Err(failure) => Self {
-                image: failure.reference.clone().unwrap_or_else(|| failure.image.clone()),
+                image: failure.wanted.as_ref().map_or_else(|| failure.image.clone(), |wanted| wanted.image.clone()),
                 command: None,
                 error: Some(failure.summary()),
                 entrypoint: None,
                 cmd: None,
                 platform: None,
-                wanted_platform: failure.wanted.clone(),
+                wanted_platform: failure.wanted.as_ref().map(|wanted| wanted.platform.clone()),
                 digests: Digests::default(),
                 credential: None,
                 notes: failure.notes.clone(),

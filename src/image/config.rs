@@ -1,8 +1,14 @@
 //! An image's config document, and what a step runs by it.
 
+use std::fmt;
+
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{JsonError, Platform};
+
+/// The longest ENTRYPOINT or CMD, in bytes: more could not be handed to the step.
+const LIMIT: usize = 1 << 20;
 
 /// What a config document says about running the image.
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md>
@@ -52,18 +58,39 @@ struct RawRun {
 
 /// A list of words, null for none, or one word without a list, as old images have it and Docker reads it.
 fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected a list of strings, a string or null")]
-    enum Words {
-        Many(Vec<String>),
-        One(String),
-        None,
+    deserializer.deserialize_any(Words)
+}
+
+/// Takes each word as it comes, up to [`LIMIT`]: a small document can hold very many empty ones.
+struct Words;
+
+impl<'de> Visitor<'de> for Words {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of strings, a string or null")
     }
-    Ok(match Words::deserialize(deserializer)? {
-        Words::Many(words) => words,
-        Words::One(word) => vec![word],
-        Words::None => Vec::new(),
-    })
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_str<E>(self, word: &str) -> Result<Self::Value, E> {
+        Ok(vec![word.to_owned()])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let (mut words, mut size) = (Vec::new(), 0);
+        while let Some(word) = list.next_element::<String>()? {
+            // As the kernel counts arguments: the bytes and a pointer.
+            size += word.len() + size_of::<usize>();
+            if size > LIMIT {
+                return Err(A::Error::custom(format_args!("a command of more than {LIMIT} bytes")));
+            }
+            words.push(word);
+        }
+        Ok(words)
+    }
 }
 
 impl ImageConfig {
@@ -111,6 +138,20 @@ mod tests {
         assert_eq!(shown(r#"{"os":"linux","architecture":"arm64","variant":"v8"}"#).as_deref(), Some("linux/arm64/v8"));
         assert_eq!(shown(r#"{"os":"linux","architecture":"amd64","variant":""}"#).as_deref(), Some("linux/amd64"));
         assert_eq!(shown(r#"{"os":"linux"}"#), None);
+    }
+
+    #[test]
+    fn a_command_that_no_kernel_would_take_is_not_kept_in_memory() {
+        let error = |words: usize| {
+            let text = format!(r#"{{"config":{{"Cmd":[{}""]}}}}"#, r#""","#.repeat(words - 1));
+            ImageConfig::parse(text.as_bytes()).map_err(|error| crate::sys::cause::chain(&error))
+        };
+        assert_eq!(error(LIMIT / 8).map(|config| config.cmd.len()), Ok(LIMIT / 8));
+        let sentence = error(LIMIT / 8 + 1).expect_err("no config");
+        assert!(
+            sentence.starts_with("the image's config is not a config document: a command of more than 1048576 bytes"),
+            "{sentence}"
+        );
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Manifests and indexes: which document a registry sent, and which entry of an index is for a platform.
 
 use std::cmp::Reverse;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::platform::Fit;
 use super::platform::SHOWN;
@@ -140,10 +141,35 @@ struct RawDocument {
     schema_version: Option<u64>,
     media_type: Option<String>,
     artifact_type: Option<String>,
-    manifests: Option<Vec<RawDescriptor>>,
+    manifests: Option<RawEntries>,
     config: Option<RawDescriptor>,
     layers: Option<IgnoredAny>,
     fs_layers: Option<IgnoredAny>,
+}
+
+/// The entries that can be images, each looked at as it comes: a small document can hold very many that cannot.
+struct RawEntries(Vec<Entry>);
+
+impl<'de> Deserialize<'de> for RawEntries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = RawEntries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of descriptors")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawEntries, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(raw) = list.next_element::<RawDescriptor>()? {
+                    entries.extend(raw.into_entry());
+                }
+                Ok(RawEntries(entries))
+            }
+        }
+        deserializer.deserialize_seq(List)
+    }
 }
 
 #[derive(Deserialize)]
@@ -244,7 +270,7 @@ impl RawDocument {
 
     fn into_index(self) -> Result<Index, ManifestError> {
         let raw = self.manifests.ok_or(ManifestError::Shapeless)?;
-        Ok(Index { entries: raw.into_iter().filter_map(RawDescriptor::into_entry).collect() })
+        Ok(Index { entries: raw.0 })
     }
 
     fn into_manifest(self) -> Result<Manifest, ManifestError> {

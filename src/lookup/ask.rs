@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::When;
-use super::document::{Failure, Found};
+use super::document::{Failure, Found, Wanted};
 use crate::authn;
 use crate::authn::helpers::Helpers;
 use crate::credential::{Credential, Note};
@@ -35,15 +35,17 @@ pub(super) fn ask(spec: &LookupSpec, host: &Host, when: When) -> Result<Found, F
 fn ask_in_time(spec: &LookupSpec, host: &Host, when: When, trace: &Trace) -> Result<Found, Failure> {
     let failure = |reason: String| Failure::of(&spec.image, reason);
     let reference: Reference = spec.image.parse().map_err(|error| failure(chain(&error)))?;
-    let wanted = Platform::host();
-    let asked_for =
-        |failure| Failure { reference: Some(reference.to_string()), wanted: Some(wanted.to_string()), ..failure };
+    let platform = Platform::host();
+    let asked_for = |failure| {
+        let wanted = Wanted { image: reference.to_string(), platform: platform.to_string() };
+        Failure { wanted: Some(Box::new(wanted)), ..failure }
+    };
     let network = Network::new(&host.env).map_err(|error| asked_for(failure(chain(&error))))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| asked_for(failure(format!("the asynchronous runtime cannot be started: {error}"))))?;
-    let attempt = Attempt { spec, host, when, network: &network, reference: &reference, wanted: &wanted, trace };
+    let attempt = Attempt { spec, host, when, network: &network, reference: &reference, wanted: &platform, trace };
     let mut notes = Vec::new();
     let asked = runtime.block_on(async {
         let limit = spec.timeout.saturating_sub(MARGIN.min(spec.timeout / 4));
@@ -86,31 +88,28 @@ impl Attempt<'_> {
             insecure: spec.insecure.clone(),
             patience: Patience::default(),
         };
-        match registry::fetch_image(network, &settings, reference, wanted, &gathered.credentials, trace).await {
-            Ok(image) => {
-                notes.extend(image.notes);
-                Ok(Found {
-                    image: reference.to_string(),
-                    entrypoint: image.config.entrypoint,
-                    cmd: image.config.cmd,
-                    index_digest: image.index_digest.map(|digest| digest.to_string()),
-                    manifest_digest: image.manifest_digest.to_string(),
-                    config_digest: image.config_digest.to_string(),
-                    platform: shown(&image.platform.to_string(), platform::SHOWN),
-                    wanted: wanted.to_string(),
-                    credential: image.credential,
-                    notes: std::mem::take(notes),
-                    requests: Requests::default(),
-                })
-            }
-            Err(failure) => {
-                notes.extend(failure.notes);
-                let retryable = match failure.error.retry() {
+        let credentials = &gathered.credentials;
+        match registry::fetch_image_telling(network, &settings, reference, wanted, credentials, notes, trace).await {
+            Ok(image) => Ok(Found {
+                image: reference.to_string(),
+                entrypoint: image.config.entrypoint,
+                cmd: image.config.cmd,
+                index_digest: image.index_digest.map(|digest| digest.to_string()),
+                manifest_digest: image.manifest_digest.to_string(),
+                config_digest: image.config_digest.to_string(),
+                platform: shown(&image.platform.to_string(), platform::SHOWN),
+                wanted: wanted.to_string(),
+                credential: image.credential,
+                notes: std::mem::take(notes),
+                requests: Requests::default(),
+            }),
+            Err(error) => {
+                let retryable = match error.retry() {
                     Retry::Useless => false,
                     Retry::WithMoreCredentials => !gathered.complete,
                     Retry::Worthwhile => true,
                 };
-                let reason = chain(&failure.error);
+                let reason = chain(&error);
                 Err(Failure { retryable, notes: std::mem::take(notes), ..Failure::of(&spec.image, reason) })
             }
         }

@@ -40,10 +40,8 @@ pub struct Found {
 pub struct Failure {
     /// The image as written.
     pub image: String,
-    /// The image's canonical reference, if it is one and was come to.
-    pub reference: Option<String>,
-    /// The platform that was asked for, likewise.
-    pub wanted: Option<String>,
+    /// What was to be asked for, if the image's reference is one and the child came to tell.
+    pub wanted: Option<Box<Wanted>>,
     /// What went wrong.
     pub reason: String,
     /// Whether asking again later may help.
@@ -54,13 +52,21 @@ pub struct Failure {
     pub requests: Requests,
 }
 
+/// What a registry is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// The image's canonical reference.
+    pub image: String,
+    /// The platform.
+    pub platform: String,
+}
+
 impl Failure {
     /// A failure before any source was asked, for good.
     #[must_use]
     pub fn of(image: &str, reason: String) -> Self {
         Self {
             image: image.to_owned(),
-            reference: None,
             wanted: None,
             reason,
             retryable: false,

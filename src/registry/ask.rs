@@ -32,7 +32,7 @@ pub(super) struct Asker<'a> {
     pub(super) registry: Url,
     clients: Vec<(Vec<PathBuf>, reqwest::Client)>,
     pauses_left: Duration,
-    pub(super) notes: Vec<Note>,
+    pub(super) notes: &'a mut Vec<Note>,
     /// What no message may repeat.
     secrets: Vec<Secret>,
     trace: &'a Trace,
@@ -91,17 +91,15 @@ impl Answer {
 }
 
 impl<'a> Asker<'a> {
-    pub(super) fn new(network: &'a Network, settings: &'a Settings, registry: Url, trace: &'a Trace) -> Self {
-        Self {
-            network,
-            settings,
-            registry,
-            clients: Vec::new(),
-            pauses_left: settings.patience.budget,
-            notes: Vec::new(),
-            secrets: Vec::new(),
-            trace,
-        }
+    pub(super) fn new(
+        network: &'a Network,
+        settings: &'a Settings,
+        registry: Url,
+        notes: &'a mut Vec<Note>,
+        trace: &'a Trace,
+    ) -> Self {
+        let pauses_left = settings.patience.budget;
+        Self { network, settings, registry, clients: Vec::new(), pauses_left, notes, secrets: Vec::new(), trace }
     }
 
     /// Whoever is shown this may repeat it, and is not repeated.
@@ -176,7 +174,8 @@ impl<'a> Asker<'a> {
         let _ = target.set_password(None);
         let purpose = match what {
             What::Token => Purpose::Token,
-            What::Manifest | What::Config | What::Root => Purpose::Storage,
+            What::Config => Purpose::VerifiedStorage,
+            What::Manifest | What::Root => Purpose::Storage,
         };
         place::check(&target, &self.registry, purpose, self.settings)
             .map_err(|source| refused(&without_secrets(&target), source))?;

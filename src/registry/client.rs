@@ -38,21 +38,38 @@ pub async fn fetch_image(
     credentials: &[Credential],
     trace: &Trace,
 ) -> Result<FetchedImage, FetchFailure> {
+    let mut notes = Vec::new();
+    match fetch_image_telling(network, settings, reference, platform, credentials, &mut notes, trace).await {
+        Ok(image) => Ok(FetchedImage { notes, ..image }),
+        Err(error) => Err(FetchFailure { error, notes }),
+    }
+}
+
+/// The same with the notes left in `story` as they come, so that they are there when nobody waits for the end.
+///
+/// # Errors
+///
+/// The reason.
+pub async fn fetch_image_telling(
+    network: &Network,
+    settings: &Settings,
+    reference: &Reference,
+    platform: &Platform,
+    credentials: &[Credential],
+    story: &mut Vec<Note>,
+    trace: &Trace,
+) -> Result<FetchedImage, RegistryError> {
     let Some(registry) = place::root(reference.registry()) else {
-        let error = RegistryError::Host { registry: reference.registry().to_owned() };
-        return Err(FetchFailure { error, notes: Vec::new() });
+        return Err(RegistryError::Host { registry: reference.registry().to_owned() });
     };
-    let mut asker = Asker::new(network, settings, registry, trace);
+    let mut asker = Asker::new(network, settings, registry, story, trace);
     for credential in credentials {
         let (Proof::Basic { password: secret, .. } | Proof::IdentityToken(secret) | Proof::RegistryToken(secret)) =
             &credential.proof;
         asker.keep_secret(secret.clone());
     }
     let mut lookup = Lookup { asker, reference, wanted: platform, reached: false, root: None };
-    match lookup.with_each(credentials).await {
-        Ok(image) => Ok(FetchedImage { notes: lookup.asker.notes, ..image }),
-        Err(error) => Err(FetchFailure { error, notes: lookup.asker.notes }),
-    }
+    lookup.with_each(credentials).await
 }
 
 struct Lookup<'a> {

@@ -95,12 +95,18 @@ impl Wait {
         while let Some(file) = &self.current {
             let mut turn = look_at(file, self.content)?;
             if turn == Turn::Later {
-                let directory = nearest_directory(file).to_owned();
-                self.watch(&directory);
-                // Once more: what happened before the watch was there has sent no event.
-                if let Some(file) = &self.current {
-                    turn = look_at(file, self.content)?;
+                let file = file.clone();
+                // Not for ever: somebody may make and remove a directory all the time, and the poll is there too.
+                for _ in 0..4 {
+                    let directory = nearest_directory(&file);
+                    self.watch(directory);
+                    // A nearer one may have come before the watch was there, and sent no event.
+                    if nearest_directory(&file) == directory {
+                        break;
+                    }
                 }
+                // So may the file itself.
+                turn = look_at(&file, self.content)?;
             }
             match turn {
                 Turn::Now => self.current = self.files.next(),

@@ -4,8 +4,6 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use nix::errno::Errno;
-
 /// Shows an I/O error without Rust's `(os error 2)`, its first letter in lower case.
 #[derive(Debug, Clone, Copy)]
 pub struct Cause<'a>(pub &'a io::Error);
@@ -13,7 +11,9 @@ pub struct Cause<'a>(pub &'a io::Error);
 impl fmt::Display for Cause<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(code) = self.0.raw_os_error() else { return self.0.fmt(f) };
-        let text = Errno::from_raw(code).desc();
+        // The C library's text, from which Go's table was made.
+        let text = self.0.to_string();
+        let text = text.strip_suffix(&format!(" (os error {code})")).unwrap_or(&text);
         // "Is a directory", but not "RFS specific error".
         let mut letters = text.chars();
         match (letters.next(), letters.next()) {
@@ -66,6 +66,11 @@ mod tests {
             (libc::ENOSPC, "no space left on device"),
             (libc::EROFS, "read-only file system"),
             (libc::E2BIG, "argument list too long"),
+            (libc::EAGAIN, "resource temporarily unavailable"),
+            (libc::ENOMEM, "cannot allocate memory"),
+            (libc::ELOOP, "too many levels of symbolic links"),
+            (libc::EIO, "input/output error"),
+            (libc::EDQUOT, "disk quota exceeded"),
         ] {
             assert_eq!(Cause(&io::Error::from_raw_os_error(code)).to_string(), text);
         }

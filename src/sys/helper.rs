@@ -70,7 +70,7 @@ impl Helper {
         self.drain();
         let over = if u64::try_from(self.document.len()).is_ok_and(|length| length > DOCUMENT_LIMIT) {
             Some(Ended::TooLong)
-        } else if self.pipe.is_some() && self.deadline.is_some_and(|deadline| deadline <= now) {
+        } else if self.exit.is_none() && self.deadline.is_some_and(|deadline| deadline <= now) {
             Some(Ended::TimedOut)
         } else {
             None
@@ -111,5 +111,31 @@ impl Helper {
 impl Drop for Helper {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::signals::Signals;
+    use super::*;
+
+    #[test]
+    fn a_helper_that_closes_its_pipe_and_stays_is_killed_at_its_deadline() {
+        let mask = Signals::block().unwrap().found_mask();
+        let id = process::spawn(&c"/bin/sleep".into(), &[c"sleep".into(), c"1000".into()], &[], &mask).unwrap();
+        let (ended, _) = io::pipe().unwrap();
+        let (now, limit) = (Instant::now(), Duration::from_secs(30));
+        let mut helper = Helper {
+            id,
+            pipe: Some(File::from(std::os::fd::OwnedFd::from(ended))),
+            document: Vec::new(),
+            exit: None,
+            deadline: Some(now + limit),
+            killed: None,
+        };
+        assert_eq!(helper.advance(now), None);
+        assert_eq!(helper.events().map(|_| ()), None, "the end of a pipe is readable for ever");
+        assert_eq!(helper.time_left(now), Some(limit));
+        assert_eq!(helper.advance(now + limit), Some(Ended::TimedOut));
     }
 }

@@ -140,9 +140,12 @@ pub fn signal_group(leader: ProcessId, number: i32) {
     unsafe { libc::kill(-leader.0.as_raw(), number) };
 }
 
-/// Kills every process of a child's group.
+/// Kills every process of a child's group, and the child itself, which may have gone over to another group. The child
+/// must not have been reaped: its number may be somebody else's since.
 pub fn kill_group(leader: ProcessId) {
     signal_group(leader, libc::SIGKILL);
+    // SAFETY: as for the group.
+    unsafe { libc::kill(leader.0.as_raw(), libc::SIGKILL) };
 }
 
 /// Takes the status of one ended child, whoever it was: the step, a helper, or an orphan that was given to us. `None`

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, raise, signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use nix::unistd::Pid;
 
 /// The mask of blocked signals that the process was started with. The step gets it back.
@@ -17,7 +17,7 @@ impl Mask {
         &self.0
     }
 
-    /// Puts the mask back into force, in a child that was forked.
+    /// Puts the mask back into force, in a child that was forked or a process that has nothing to report.
     ///
     /// # Errors
     /// When the system refuses the mask.
@@ -42,6 +42,9 @@ impl Signals {
     pub fn block() -> io::Result<Self> {
         let every = SigSet::all();
         let found = Mask(every.thread_swap_mask(SigmaskHow::SIG_SETMASK)?);
+        // Where SIGCHLD is ignored, the kernel takes the status of every child, and nobody learns that one has ended.
+        // SAFETY: the default disposition is no handler.
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
         let source = SignalFd::with_flags(&every, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Self { source, found })
     }
@@ -52,13 +55,17 @@ impl Signals {
         self.found
     }
 
-    /// The next signal that arrived, if there is one: its number, real-time signals included.
+    /// The next signal that somebody sent us, if there is one: its number, real-time signals included.
     ///
     /// # Errors
     /// When the stream cannot be read.
     pub fn receive(&mut self) -> io::Result<Option<i32>> {
-        let signal = self.source.read_signal()?;
-        Ok(signal.and_then(|info| i32::try_from(info.ssi_signo).ok()))
+        while let Some(signal) = self.source.read_signal()? {
+            if !is_answer_to_own_write(&signal) {
+                return Ok(i32::try_from(signal.ssi_signo).ok());
+            }
+        }
+        Ok(None)
     }
 
     /// Undoes the blocking, for a process that has no other to look after: signals have their usual effect again. PID 1,
@@ -88,6 +95,12 @@ impl Signals {
 
 extern "C" fn exit_with_2(_: i32) {
     super::process::exit_now(2);
+}
+
+/// Whether a signal says that nobody reads what we have written, a line of the log. It waits even where it is ignored,
+/// because it is blocked.
+fn is_answer_to_own_write(signal: &siginfo) -> bool {
+    i32::try_from(signal.ssi_signo) == Ok(libc::SIGPIPE) && signal.ssi_pid == std::process::id()
 }
 
 impl AsFd for Signals {

@@ -240,28 +240,26 @@ fn a_helper_is_looked_for_in_absolute_directories_only() {
         let env: Env = others.map(|(name, value)| (name.to_owned(), value.to_owned())).chain(path).collect();
         container.find_in(&env, "ghcr.io")
     };
+    // The same directory, as it is seen from the working directory.
+    let here = std::env::current_dir().expect("a working directory");
+    let relative = format!("{}{}", "../".repeat(here.components().count() - 1), &container.path("bin")[1..]);
+    assert!(Path::new(&relative).join("docker-credential-test").exists());
     let path = format!("relative::{}:{}", container.path("first"), container.path("bin"));
     assert_eq!(with_path(Some(&path)).credentials.len(), 1);
-    for (path, expected) in
-        [(Some("relative::."), "PATH is \"relative::.\""), (Some(""), "PATH is \"\""), (None, "PATH is not set")]
-    {
-        assert_eq!(
-            container.notes_of(&with_path(path)),
-            [
-                format!(
-                    "docker config DIR/config.json, credsStore \"test\": docker-credential-test was not found: {expected}"
-                ),
-                NO_ENTRY.to_owned(),
-            ]
-        );
+    for (path, expected) in [
+        (Some(relative.as_str()), format!("PATH is \"{relative}\"")),
+        (Some(""), "PATH is \"\"".to_owned()),
+        (None, "PATH is not set".to_owned()),
+    ] {
+        let expected = expected.replace(&container.dir.path().display().to_string(), "DIR");
+        let start = "docker config DIR/config.json, credsStore \"test\": docker-credential-test was not found";
+        assert_eq!(container.notes_of(&with_path(path)), [format!("{start}: {expected}"), NO_ENTRY.to_owned()]);
     }
 }
 
 #[test]
 fn a_helper_that_cannot_be_started_is_a_note() {
-    let container = Container::with_store("true");
-    container.program("bin/docker-credential-test", "");
-    fs::remove_file(container.path("bin/docker-credential-test")).expect("it was there");
+    let container = Container::new(&json!({"credsStore": "test"}));
     let status = Command::new("/bin/sh")
         .args(["-c", "printf '#!/nonexistent/interpreter\\n' > \"$0\" && chmod 755 \"$0\""])
         .arg(container.path("bin/docker-credential-test"))

@@ -248,3 +248,60 @@ fn the_reading_can_be_joined_with_other_work() {
     assert!(other_work > 1, "the reading waits without holding up the runtime");
     assert_eq!(api.lines().len(), 3);
 }
+
+#[test]
+fn a_secret_whose_name_is_a_path_is_not_asked_for() {
+    let api = cluster(&["../serviceaccounts/builder", "regcred"])
+        .pull_secret("ci", "regcred", "ghcr.io", "me", PASSWORD)
+        .allow("ci/builder", "secrets", &["regcred"])
+        .start();
+    let read = Pod::of(&api).read();
+    assert_eq!(
+        notes(&read),
+        [concat!(
+            "service account ci/builder: \"../serviceaccounts/builder\" cannot be the name of a secret: ",
+            "it has other characters than a-z, 0-9, `-` and `.`, or is too long"
+        )]
+    );
+    assert_eq!(read.secrets.len(), 1);
+    assert!(read.complete, "there will never be such a secret");
+    assert_eq!(api.lines().len(), 3);
+}
+
+#[test]
+fn a_service_account_without_pull_secrets_is_complete() {
+    let api = cluster(&[]).start();
+    let read = Pod::of(&api).read();
+    assert_eq!(without_secrets(&read), ["service account ci/builder: names no imagePullSecrets"]);
+    assert!(read.complete);
+}
+
+#[test]
+fn a_forbidden_secret_does_not_hide_the_next() {
+    let api = cluster(&["regcred", "open"])
+        .pull_secret("ci", "regcred", "ghcr.io", "me", PASSWORD)
+        .pull_secret("ci", "open", "ghcr.io", "me", PASSWORD)
+        .allow("ci/builder", "secrets", &["open"])
+        .start();
+    let read = Pod::of(&api).read();
+    assert_eq!(
+        notes(&read),
+        [concat!(
+            "pull secret ci/regcred of the service account: forbidden: service account ci/builder may not get secret ci/regcred; ",
+            "a Role with get on secrets is needed"
+        )]
+    );
+    assert!(read.complete, "permissions do not change while a step waits");
+    assert_eq!(find(&read).credentials.len(), 1);
+}
+
+#[test]
+fn a_secret_that_is_not_there_is_not_all_there_is() {
+    let api = cluster(&["gone"]).allow("ci/builder", "secrets", &["gone"]).start();
+    let read = Pod::of(&api).read();
+    assert_eq!(
+        without_secrets(&read),
+        ["pull secret ci/gone of the service account: not found: namespace ci has no secret of this name"]
+    );
+    assert!(!read.complete);
+}

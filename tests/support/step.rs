@@ -13,9 +13,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// The binary under test.
+/// The program under test: the one that `ENTRYPOINT_BINARY` names (`make test` names the release build), else cargo's.
 pub fn entrypoint() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_entrypoint"))
+    static PROGRAM: std::sync::LazyLock<PathBuf> = std::sync::LazyLock::new(|| {
+        std::env::var_os("ENTRYPOINT_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_entrypoint").into()).into()
+    });
+    &PROGRAM
 }
 
 /// A step's scratch directory.
