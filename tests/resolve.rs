@@ -205,7 +205,7 @@ Manifest    MANIFEST
 Config      CONFIG
 Credential  pull secret ci/regcred of the service account, key \"REGISTRY\"
 
-Sources, in the order in which they were asked:
+Sources:
 {sources}
 
 Requests:

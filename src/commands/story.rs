@@ -180,7 +180,7 @@ fn write_notes(text: &mut String, notes: &[Note]) -> fmt::Result {
     if notes.is_empty() {
         return writeln!(text, "\nNo source of credentials was asked.");
     }
-    writeln!(text, "\nSources, in the order in which they were asked:")?;
+    writeln!(text, "\nSources:")?;
     notes.iter().try_for_each(|note| writeln!(text, "  {}", one_line(&note.to_string())))
 }
 
@@ -282,7 +282,7 @@ Manifest    sha256:b
 Config      sha256:c
 Credential  pull secret ci/regcred
 
-Sources, in the order in which they were asked:
+Sources:
   service account: not in a cluster
 
 Requests:
