@@ -75,7 +75,7 @@ pub enum CommandSource {
     /// The environment variable `TEKTON_PLATFORM_COMMANDS`, filled in by Tekton's controller.
     PlatformTable,
     /// `-image`: what the image's own config says, asked of its registry.
-    Image(LookupSpec),
+    Image(Box<LookupSpec>),
 }
 
 /// How to ask a registry what an image would run.
@@ -98,6 +98,10 @@ pub struct LookupSpec {
     pub certificates: Vec<(String, PathBuf)>,
     /// Registries (`host[:port]`) that may be spoken to over plain http.
     pub insecure: Vec<String>,
+    /// Registries and token services (`host[:port]`) that are believed whatever certificate they show.
+    pub unverified: Vec<String>,
+    /// The platform whose image is meant, `os/architecture[/variant]`; this machine's when absent.
+    pub platform: Option<String>,
     /// Bounds one attempt.
     pub timeout: Duration,
     /// Directory of the service account's `token`, `ca.crt` and `namespace`.

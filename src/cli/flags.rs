@@ -131,7 +131,7 @@ fn end() -> [Arg; 4] {
     ]
 }
 
-fn lookup() -> [Arg; 8] {
+fn lookup() -> [Arg; 10] {
     [
         valued("taskrun_namespace", "NAMESPACE", value::namespace).help(
             "Namespace of the service account whose pull secrets are used; the pod's own when empty.\n\
@@ -161,6 +161,15 @@ fn lookup() -> [Arg; 8] {
         valued("image_insecure_registry", "REGISTRY,...", value::registries).action(ArgAction::Append).help(
             "Registries that may be spoken to over plain http; repeatable.\n\
              Example: -image_insecure_registry registry.local:5000",
+        ),
+        valued("image_skip_tls_verify_registry", "REGISTRY,...", value::registries).action(ArgAction::Append).help(
+            "Registries that are believed without a proof: any certificate will do, and credentials are shown to whoever \
+             answers; a token service elsewhere must be named too; repeatable.\n\
+             Example: -image_skip_tls_verify_registry registry.local:5000",
+        ),
+        valued("image_platform", "PLATFORM", value::platform).help(
+            "The platform whose image is meant, os/architecture or os/architecture/variant; that of this machine when \
+             empty.\nExample: -image_platform linux/arm/v7",
         ),
         valued("image_lookup_timeout", "DURATION", value::bound)
             .default_value("30s")

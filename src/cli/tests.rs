@@ -25,7 +25,7 @@ fn step(args: &[&str]) -> StepSpec {
 
 fn lookup(args: &[&str]) -> LookupSpec {
     match step(args).command {
-        CommandSource::Image(lookup) => lookup,
+        CommandSource::Image(lookup) => *lookup,
         other @ (CommandSource::Given(_) | CommandSource::PlatformTable) => panic!("{args:?}: {other:?}"),
     }
 }
@@ -160,6 +160,8 @@ fn empty_values_mean_that_a_flag_was_not_given() {
         "-service_account_dir=",
         "-image_registry_certificate=",
         "-image_insecure_registry=",
+        "-image_skip_tls_verify_registry=",
+        "-image_platform=",
     ]);
     assert_eq!(read, step(&[]));
     let read = lookup(&[
@@ -170,6 +172,8 @@ fn empty_values_mean_that_a_flag_was_not_given() {
         "-service_account_dir=",
         "-image_registry_certificate=",
         "-image_insecure_registry=",
+        "-image_skip_tls_verify_registry=",
+        "-image_platform=",
     ]);
     assert_eq!(read, lookup(&["-image", "busybox"]));
     // Tekton writes to the path as it is given, and fails.
@@ -250,6 +254,14 @@ fn a_mistake_in_our_own_flags_says_what_to_write() {
             r#"invalid value "http://r" for flag -image_insecure_registry: a registry is written as host or host:port, without a scheme and without a path"#,
         ),
         (
+            "-image_skip_tls_verify_registry=r/path",
+            r#"invalid value "r/path" for flag -image_skip_tls_verify_registry: a registry is written as host or host:port, without a scheme and without a path"#,
+        ),
+        (
+            "-image_platform=linux",
+            r#"invalid value "linux" for flag -image_platform: a platform is written as os/architecture or os/architecture/variant, as in linux/amd64 or linux/arm/v7"#,
+        ),
+        (
             "-taskrun_namespace=../x",
             r#"invalid value "../x" for flag -taskrun_namespace: it is not a name that Kubernetes allows there"#,
         ),
@@ -279,6 +291,8 @@ fn an_image_is_looked_up_as_the_flags_say() {
         exec_helpers: false,
         certificates: Vec::new(),
         insecure: Vec::new(),
+        unverified: Vec::new(),
+        platform: None,
         timeout: Duration::from_secs(30),
         service_account_dir: "/var/run/secrets/kubernetes.io/serviceaccount".into(),
     };
@@ -297,6 +311,9 @@ fn an_image_is_looked_up_as_the_flags_say() {
         "s=/b.pem",
         "-image_insecure_registry=a,b:1",
         "-image_insecure_registry=c",
+        "-image_skip_tls_verify_registry=d,e:1",
+        "-image_skip_tls_verify_registry=f",
+        "-image_platform=linux/arm/v7",
         "-image_lookup_timeout=1m",
         "-service_account_dir=/sa",
         "--",
@@ -311,6 +328,8 @@ fn an_image_is_looked_up_as_the_flags_say() {
         exec_helpers: true,
         certificates: vec![("r:5000".to_owned(), "/a.pem".into()), ("s".to_owned(), "/b.pem".into())],
         insecure: ["a", "b:1", "c"].map(str::to_owned).to_vec(),
+        unverified: ["d", "e:1", "f"].map(str::to_owned).to_vec(),
+        platform: Some("linux/arm/v7".to_owned()),
         timeout: Duration::from_secs(60),
         service_account_dir: "/sa".into(),
     };

@@ -49,6 +49,8 @@ pub(super) enum ValueCause {
     KubernetesName,
     #[error("write the registry, an equals sign and the path of a PEM file, as in registry.example.com:5000=/ca.pem")]
     Certificate,
+    #[error("a platform is written as os/architecture or os/architecture/variant, as in linux/amd64 or linux/arm/v7")]
+    Platform,
     #[error("a registry is written as host or host:port, without a scheme and without a path")]
     Registry,
     #[error("write text or json")]
@@ -189,6 +191,17 @@ pub(super) fn registries(value: &OsStr) -> Result<Vec<String>, ValueCause> {
     if hosts.iter().all(|host| is_registry(host)) { Ok(hosts) } else { Err(ValueCause::Registry) }
 }
 
+/// A platform in Go's words, which are in lower case; empty means that it was not given.
+pub(super) fn platform(value: &OsStr) -> Result<Option<String>, ValueCause> {
+    let word = |part: &str| {
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-' | '.');
+        !part.is_empty() && part.len() <= 32 && part.chars().all(inner)
+    };
+    let sound = |text: &str| (2..=3).contains(&text.split('/').count()) && text.split('/').all(word);
+    let platform = text(value)?;
+    if platform.as_deref().is_none_or(sound) { Ok(platform) } else { Err(ValueCause::Platform) }
+}
+
 /// Whether a text is `host` or `host:port`. An IPv6 address stands in brackets.
 fn is_registry(text: &str) -> bool {
     let (host, port) = match text.rsplit_once(':') {
@@ -321,6 +334,29 @@ mod tests {
         assert_eq!(registries(os("a,,b:1,")).unwrap(), ["a", "b:1"]);
         assert_eq!(registries(os("")).unwrap(), [""; 0]);
         assert_eq!(registries(os("a,http://b")), Err(ValueCause::Registry));
+    }
+
+    #[test]
+    fn platforms_have_two_or_three_parts() {
+        assert_eq!(platform(os("")), Ok(None));
+        for text in ["linux/amd64", "linux/arm/v7", "linux/arm64/v8.1", "wasip1/wasm"] {
+            assert_eq!(platform(os(text)), Ok(Some(text.to_owned())));
+        }
+        let long = format!("linux/{}", "a".repeat(33));
+        for text in [
+            "linux",
+            "linux/",
+            "/amd64",
+            "linux/arm/",
+            "linux//v7",
+            "linux/arm/v7/x",
+            "Linux/amd64",
+            "linux/a b",
+            &long,
+        ] {
+            assert_eq!(platform(os(text)), Err(ValueCause::Platform), "{text}");
+        }
+        assert_eq!(platform(OsStr::from_bytes(b"linux/\xff")), Err(ValueCause::Encoding));
     }
 
     #[test]

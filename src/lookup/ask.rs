@@ -35,7 +35,8 @@ pub(super) fn ask(spec: &LookupSpec, host: &Host, when: When) -> Result<Found, F
 fn ask_in_time(spec: &LookupSpec, host: &Host, when: When, trace: &Trace) -> Result<Found, Failure> {
     let failure = |reason: String| Failure::of(&spec.image, reason);
     let reference: Reference = spec.image.parse().map_err(|error| failure(chain(&error)))?;
-    let platform = Platform::host();
+    let platform = spec.platform.as_deref().map_or_else(|| Ok(Platform::host()), str::parse);
+    let platform = platform.map_err(|error| failure(chain(&error)))?;
     let asked_for = |failure| {
         let wanted = Wanted { image: reference.to_string(), platform: platform.to_string() };
         Failure { wanted: Some(Box::new(wanted)), ..failure }
@@ -54,6 +55,7 @@ fn ask_in_time(spec: &LookupSpec, host: &Host, when: When, trace: &Trace) -> Res
     let asked = asked.unwrap_or_else(|_| {
         let registry = reference.registry();
         let reason = format!("no answer from {registry} within {:?} (-image_lookup_timeout)", spec.timeout);
+        notes.extend(registry::in_force(&network, &reference));
         Err(Failure { retryable: true, notes, ..failure(reason) })
     });
     asked.map_err(asked_for)
@@ -86,6 +88,7 @@ impl Attempt<'_> {
         let settings = Settings {
             certificates: spec.certificates.clone(),
             insecure: spec.insecure.clone(),
+            unverified: spec.unverified.clone(),
             patience: Patience::default(),
         };
         let credentials = &gathered.credentials;

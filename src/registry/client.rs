@@ -10,7 +10,7 @@ use super::place::{self, host_and_port};
 use super::token::{TokenAnswer, TokenService, basic, bearer};
 use super::{Challenge, FetchFailure, FetchedImage, Refusal, RegistryError, Settings};
 use crate::credential::{Credential, Note, Proof};
-use crate::http::{Network, Unanswered};
+use crate::http::{Network, Proxy, Unanswered};
 use crate::image::manifest::{ACCEPT, Candidate};
 use crate::image::platform::SHOWN as PLATFORM;
 use crate::image::{Descriptor, Digest, Document, ImageConfig, Index, Manifest, Platform, Reference, shown};
@@ -69,7 +69,7 @@ pub async fn fetch_image_telling(
         asker.keep_secret(secret.clone());
     }
     let mut lookup = Lookup { asker, reference, wanted: platform, reached: false, root: None };
-    lookup.with_each(credentials).await
+    lookup.with_each(credentials).await.inspect_err(|error| lookup.asker.note_failure(error))
 }
 
 struct Lookup<'a> {
@@ -408,11 +408,12 @@ impl Lookup<'_> {
     }
 }
 
-/// Whether a failure shows that a host does not speak TLS, rather than being slow, or not who it should be.
+/// Whether a failure shows that a host does not speak TLS, rather than being slow, or not who it should be. What a proxy
+/// that is itself spoken to in TLS has to do with that cannot be told.
 fn speaks_no_tls(error: &RegistryError, registry: &str) -> bool {
-    if let RegistryError::NotTls { host, .. } | RegistryError::Unanswered { host, source: Unanswered::Refused, .. } =
-        error
-    {
+    if let RegistryError::NotTls { host, proxy, .. } = error {
+        host == registry && !proxy.as_ref().is_some_and(Proxy::is_tls)
+    } else if let RegistryError::Unanswered { host, source: Unanswered::Refused, .. } = error {
         host == registry
     } else {
         false

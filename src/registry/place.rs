@@ -97,6 +97,11 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     internal(url) == Some("loopback")
 }
 
+/// Whether anybody is believed to be whom this URL names, whatever certificate is shown.
+pub(super) fn is_unverified(url: &Url, settings: &Settings) -> bool {
+    url.scheme() == "https" && settings.unverified.iter().any(|key| is_named(key, url))
+}
+
 /// Which kind of inner address a URL's host is, if it is one.
 fn internal(url: &Url) -> Option<&'static str> {
     let host = url.host_str()?.trim_end_matches('.');

@@ -102,11 +102,9 @@ impl Running {
         }
     }
 
-    /// Whether the cancel file has content. One that has failed, `cancel.err`, ends the watch as in Tekton.
     fn is_cancelled(&self) -> bool {
-        let cancelled =
-            |file: &PathBuf| file.metadata().is_ok_and(|found| found.len() > 0) && !file.with_extension("err").exists();
-        self.supervision.may_be_cancelled() && self.cancel.as_ref().is_some_and(cancelled)
+        let has_content = |file: &PathBuf| file.metadata().is_ok_and(|found| found.len() > 0);
+        self.supervision.may_be_cancelled() && self.cancel.as_ref().is_some_and(has_content)
     }
 
     fn longest_sleep(&self, now: Instant) -> Option<Duration> {

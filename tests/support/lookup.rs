@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use entrypoint::credential::{Credential, Note, Proof};
 use entrypoint::host::Env;
-use entrypoint::http::{NameFiles, Network};
+use entrypoint::http::{NameFiles, Network, RootPlaces};
 use entrypoint::registry::{FetchFailure, FetchedImage, Patience, RegistryError, Settings, fetch_image};
 use entrypoint::secret::Secret;
 use entrypoint::sys::cause::chain;
@@ -32,6 +32,7 @@ pub struct Setup {
     pub tls: Arc<ServerConfig>,
     pub platform: String,
     network: Network,
+    files: NameFiles,
 }
 
 impl Setup {
@@ -44,6 +45,8 @@ impl Setup {
             NameFiles { resolv_conf: directory.path().join("resolv.conf"), hosts: directory.path().join("hosts") };
         std::fs::write(&files.hosts, format!("127.0.0.1 {FOREIGN} {FOREIGN_AUTH}\n")).expect("hosts");
         let network = Network::with_name_files(&Env::default(), &files).expect("a network");
+        // The machine's own authorities are not the tests'.
+        let network = network.with_root_places(RootPlaces::default());
         let names: Vec<&str> = LOOPBACK.iter().copied().chain([FOREIGN, FOREIGN_AUTH]).collect();
         Self {
             tls: authority.server(&names),
@@ -51,7 +54,27 @@ impl Setup {
             settings: Settings { patience: Patience::without_pauses(), ..Settings::default() },
             platform: "linux/amd64".to_owned(),
             network,
+            files,
         }
+    }
+
+    /// With this environment; the machine's own authorities are still not looked for.
+    pub fn env(mut self, variables: &[(&str, &str)]) -> Self {
+        let env: Env = variables.iter().copied().collect();
+        let network = Network::with_name_files(&env, &self.files).expect("a network");
+        self.network = network.with_root_places(RootPlaces::default().with_env(&env));
+        self
+    }
+
+    /// The file of the authority's certificate.
+    pub fn ca(&self) -> String {
+        self.directory.path().join("ca.crt").display().to_string()
+    }
+
+    /// With any certificate accepted for a registry.
+    pub fn believing(mut self, registry: impl Into<String>) -> Self {
+        self.settings.unverified.push(registry.into());
+        self
     }
 
     /// With the authority's certificate for a registry.
