@@ -402,6 +402,20 @@ fn an_image_without_a_command_is_told_and_fails_as_a_step_would() {
 }
 
 #[test]
+fn the_platform_that_was_wanted_is_told_with_those_that_are_there() {
+    let mut world = World::new();
+    let image = world.image("single", &["/bin/app"], &[]);
+    let index = world.layout.index(&[image]);
+    world.layout.tag("v1", &index);
+    let registry = world.serve(Bound::new(), None);
+    let told = world.resolve(&registry.host(), "team/tool:v1", &["-image_platform", "linux/s390x"]);
+    assert_eq!(told.code, Some(1));
+    assert!(told.stdout.contains("\nPlatform    wanted: linux/s390x\n"), "{}", told.stdout);
+    let there = format!("is not there for linux/s390x, only for: linux/{}\n", architecture());
+    assert!(told.stdout.contains(&there), "{}", told.stdout);
+}
+
+#[test]
 fn a_registry_that_is_not_there_is_told_with_every_try_outside_a_cluster() {
     let (world, host) = (World::new(), Bound::new().host());
     let told = world.resolve(&host, "team/tool:v1", &["-o", "json"]);
