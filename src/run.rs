@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::cli::{self, Invocation, UsageError};
-use crate::commands::{run_image, version};
+use crate::commands::{self, resolve, run_image, version};
 use crate::host::Host;
 use crate::log;
 use crate::lookup::{Found, Lookup, When};
@@ -35,19 +35,29 @@ pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
     match cli::parse(argv) {
         Ok(Invocation::Step(spec)) => step(&spec, host, signals).into(),
         Ok(Invocation::Setup(command)) => set_up(&command, host, signals),
-        Ok(Invocation::RunImage { lookup, args }) => match signals {
-            Ok(signals) => run_image::run(&lookup, &args, host, signals),
-            Err(error) => {
-                log::say(format_args!("cannot read signals: {}", Cause(&error)));
-                ExitCode::FAILURE
-            }
-        },
-        Ok(Invocation::Version) => print(version::text()),
+        Ok(Invocation::RunImage { lookup, args }) => {
+            with_signals(signals, |signals| run_image::run(&lookup, &args, host, signals))
+        }
+        Ok(Invocation::Resolve { lookup, args, format }) => {
+            with_signals(signals, |signals| resolve::run(&lookup, &args, format, host, signals))
+        }
+        Ok(Invocation::Version) => commands::print(&version::text()),
         Ok(Invocation::Help(text)) => {
             log::help(&text);
             ExitCode::SUCCESS
         }
         Err(error) => usage_error(&error).into(),
+    }
+}
+
+/// A command that asks a registry, and so has a child to look after.
+fn with_signals(signals: io::Result<Signals>, command: impl FnOnce(Signals) -> ExitCode) -> ExitCode {
+    match signals {
+        Ok(signals) => command(signals),
+        Err(error) => {
+            log::say(format_args!("cannot read signals: {}", Cause(&error)));
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -294,14 +304,6 @@ fn usage_error(error: &UsageError) -> u8 {
     log::say(error);
     log::say(error.usage_hint());
     left.finish()
-}
-
-/// Prints to stdout what a person asked for.
-fn print(text: String) -> ExitCode {
-    match io::Write::write_all(&mut io::stdout(), text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
 }
 
 #[cfg(test)]

@@ -139,6 +139,16 @@ pub enum MountedSecret {
     },
 }
 
+/// How `resolve` tells what it found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+}
+
 /// What an init container asks for: setting up a pod's shared directories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SetupCommand {

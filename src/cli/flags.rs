@@ -55,13 +55,18 @@ pub(super) fn command() -> Command {
         .args(turn())
         .next_help_heading("How its end is reported")
         .args(end())
-        .next_help_heading("Asking the image's registry (with -image, and with run-image)")
+        .next_help_heading("Asking the image's registry (with -image, run-image and resolve)")
         .args(lookup())
 }
 
 /// The flags of a lookup without a step.
 pub(super) fn lookup_command() -> Command {
     bare().args(lookup())
+}
+
+/// The flags of `resolve`; only its own have a heading.
+pub(super) fn resolve_command() -> Command {
+    bare().args(lookup()).next_help_heading("How resolve tells what it found").args(told())
 }
 
 fn bare() -> Command {
@@ -172,6 +177,12 @@ fn lookup() -> [Arg; 10] {
     ]
 }
 
+fn told() -> [Arg; 1] {
+    [valued("o", "FORMAT", value::format).default_value("text").help(
+        "Of resolve only: text for people, or json, which is one object.\nExample: entrypoint resolve busybox -o json",
+    )]
+}
+
 /// A flag with an argument.
 fn valued<T: Clone + Send + Sync + 'static>(
     flag: &'static str,
@@ -231,6 +242,7 @@ mod tests {
     #[test]
     fn the_definitions_are_consistent() {
         command().debug_assert();
+        resolve_command().debug_assert();
     }
 
     #[test]
@@ -250,7 +262,11 @@ mod tests {
 
     #[test]
     fn every_flag_that_works_has_help_with_an_example_of_itself() {
-        for arg in command().get_arguments().filter(|arg| arg.get_help_heading().is_some()) {
+        for arg in command()
+            .get_arguments()
+            .chain(resolve_command().get_arguments())
+            .filter(|arg| arg.get_help_heading().is_some())
+        {
             let help = arg.get_help().unwrap().to_string();
             let example = help.split_once("\nExample: ").unwrap().1;
             assert!(example.contains(&format!("-{}", arg.get_id())), "{}", arg.get_id());

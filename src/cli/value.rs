@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::duration::{self, NotADuration};
 use super::quote::Quoted;
-use crate::spec::{OnError, Timeout};
+use crate::spec::{Format, OnError, Timeout};
 
 /// A flag whose value cannot be used; the first two in Go's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +53,17 @@ pub(super) enum ValueCause {
     Platform,
     #[error("a registry is written as host or host:port, without a scheme and without a path")]
     Registry,
+    #[error("write text or json")]
+    Format,
+}
+
+/// How an answer is told.
+pub(super) fn format(value: &OsStr) -> Result<Format, ValueCause> {
+    match value.as_bytes() {
+        b"text" => Ok(Format::Text),
+        b"json" => Ok(Format::Json),
+        _ => Err(ValueCause::Format),
+    }
 }
 
 /// A Go boolean.

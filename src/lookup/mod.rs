@@ -11,7 +11,7 @@ mod pause;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-pub use document::{Failure, Found};
+pub use document::{Failure, Found, Wanted};
 
 use crate::host::Host;
 use crate::outcome::ChildExit;

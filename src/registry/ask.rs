@@ -10,11 +10,14 @@ use reqwest::{Method, StatusCode, Url};
 
 use super::error::{WORDS, What, words};
 use super::place::{self, Purpose, host_and_port, same_origin};
+use super::traced::traced;
 use super::{Refusal, RegistryError, Settings, retry_after};
 use crate::credential::Note;
 use crate::http::{HttpError, Network, Proxies, Trust, Unanswered, read_body};
 use crate::image::shown;
 use crate::secret::Secret;
+use crate::sys::cause::chain;
+use crate::trace::{End, Trace};
 
 /// How many redirects are followed.
 const REDIRECTS: usize = 10;
@@ -34,6 +37,7 @@ pub(super) struct Asker<'a> {
     pub(super) notes: &'a mut Vec<Note>,
     /// What no message may repeat.
     secrets: Vec<Secret>,
+    trace: &'a Trace,
 }
 
 /// Whom a client trusts: two places for which that is the same share it.
@@ -98,10 +102,16 @@ impl Answer {
 }
 
 impl<'a> Asker<'a> {
-    pub(super) fn new(network: &'a Network, settings: &'a Settings, registry: Url, notes: &'a mut Vec<Note>) -> Self {
+    pub(super) fn new(
+        network: &'a Network,
+        settings: &'a Settings,
+        registry: Url,
+        notes: &'a mut Vec<Note>,
+        trace: &'a Trace,
+    ) -> Self {
         let pauses_left = settings.patience.budget;
         let last = registry.clone();
-        Self { network, settings, registry, clients: Vec::new(), last, pauses_left, notes, secrets: Vec::new() }
+        Self { network, settings, registry, clients: Vec::new(), last, pauses_left, notes, secrets: Vec::new(), trace }
     }
 
     /// Adds to the story of a failure what the environment decided: the sentence may name the proxy already.
@@ -159,7 +169,7 @@ impl<'a> Asker<'a> {
         let mut own = true;
         for _ in 0..=REDIRECTS {
             own = own && same_origin(&url, start);
-            let answer = self.once(&url, question, own).await?;
+            let answer = self.once(&url, question, own, start).await?;
             let location = answer.headers.get(LOCATION).filter(|_| answer.status.is_redirection());
             match location {
                 Some(location) if question.form.is_none() => url = self.redirected(&url, location, question.what)?,
@@ -191,13 +201,19 @@ impl<'a> Asker<'a> {
         Ok(target)
     }
 
-    /// One request.
-    async fn once(&mut self, url: &Url, question: &Question<'_>, own: bool) -> Result<Answer, RegistryError> {
+    /// One request, `start` or where its redirects lead.
+    async fn once(
+        &mut self,
+        url: &Url,
+        question: &Question<'_>,
+        own: bool,
+        start: &Url,
+    ) -> Result<Answer, RegistryError> {
         let host = host_and_port(url);
         self.last = url.clone();
         let client = self.client(url)?;
         let method = if question.form.is_some() { Method::POST } else { Method::GET };
-        let mut request = client.request(method, url.clone());
+        let mut request = client.request(method.clone(), url.clone());
         if let Some(accept) = question.accept {
             request = request.header(ACCEPT, accept);
         }
@@ -210,10 +226,15 @@ impl<'a> Asker<'a> {
         if let Some(form) = question.form {
             request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.expose().to_owned());
         }
-        let response = request.send().await.map_err(|error| {
-            let proxy = self.network.proxies().proxy_for(url).cloned();
-            RegistryError::unanswered(question.what, host.clone(), proxy, Unanswered::from(error))
-        })?;
+        let asked = self.trace.begin(question.what.noun(), method.as_str(), self.traced(url, question.what, start));
+        let response = match request.send().await.map_err(Unanswered::from) {
+            Ok(response) => response,
+            Err(error) => {
+                asked.end(End::Unanswered { reason: chain(&error) });
+                let proxy = self.network.proxies().proxy_for(url).cloned();
+                return Err(RegistryError::unanswered(question.what, host, proxy, error));
+            }
+        };
         if place::is_unverified(url, self.settings) {
             self.note_once(Note::new(
                 format!("certificate of {host}"),
@@ -222,15 +243,26 @@ impl<'a> Asker<'a> {
         }
         let (status, headers) = (response.status(), response.headers().clone());
         let body = if status.is_success() {
-            read_body(response, question.what.limit(), question.what.name())
-                .await
-                .map_err(|source| RegistryError::Body { host: host.clone(), source })?
+            match read_body(response, question.what.limit(), question.what.name()).await {
+                Ok(body) => body,
+                Err(source) => {
+                    asked.end(End::Unread { status: status.as_u16(), reason: chain(&source) });
+                    return Err(RegistryError::Body { host, source });
+                }
+            }
         } else {
             // An error's body only decorates a message: one that is too long or breaks off is none.
             read_body(response, ERROR_BODY, question.what.name()).await.unwrap_or_default()
         };
+        asked.end(End::Answered { status: status.as_u16() });
         let words = if status.is_success() { None } else { self.words(&body) };
         Ok(Answer { status, headers, body, words, host, own })
+    }
+
+    /// A request's URL for the story. Somebody else chose where redirects lead and tokens are had.
+    fn traced(&self, url: &Url, what: What, start: &Url) -> String {
+        let ours = url == start && what != What::Token;
+        traced(url, what, if ours { &[] } else { &self.secrets })
     }
 
     fn note_once(&mut self, note: Note) {

@@ -14,6 +14,7 @@ use crate::http::{Network, Proxy, Unanswered};
 use crate::image::manifest::{ACCEPT, Candidate};
 use crate::image::platform::SHOWN as PLATFORM;
 use crate::image::{Descriptor, Digest, Document, ImageConfig, Index, Manifest, Platform, Reference, shown};
+use crate::trace::Trace;
 
 /// How many documents an index may lead to before one is found that fits, and how deep indexes may be nested.
 const DOCUMENTS: usize = 10;
@@ -24,7 +25,7 @@ const CHALLENGES: usize = 2;
 const SCHEMES: usize = 5;
 
 /// Asks the registry of `reference` what the image for `platform` runs. Each credential is tried in turn, then none; the
-/// first that the registry accepts wins.
+/// first that the registry accepts wins. Every request is noted in `trace`.
 ///
 /// # Errors
 ///
@@ -35,9 +36,10 @@ pub async fn fetch_image(
     reference: &Reference,
     platform: &Platform,
     credentials: &[Credential],
+    trace: &Trace,
 ) -> Result<FetchedImage, FetchFailure> {
     let mut notes = Vec::new();
-    match fetch_image_telling(network, settings, reference, platform, credentials, &mut notes).await {
+    match fetch_image_telling(network, settings, reference, platform, credentials, &mut notes, trace).await {
         Ok(image) => Ok(FetchedImage { notes, ..image }),
         Err(error) => Err(FetchFailure { error, notes }),
     }
@@ -55,11 +57,12 @@ pub async fn fetch_image_telling(
     platform: &Platform,
     credentials: &[Credential],
     story: &mut Vec<Note>,
+    trace: &Trace,
 ) -> Result<FetchedImage, RegistryError> {
     let Some(registry) = place::root(reference.registry()) else {
         return Err(RegistryError::Host { registry: reference.registry().to_owned() });
     };
-    let mut asker = Asker::new(network, settings, registry, story);
+    let mut asker = Asker::new(network, settings, registry, story, trace);
     for credential in credentials {
         let (Proof::Basic { password: secret, .. } | Proof::IdentityToken(secret) | Proof::RegistryToken(secret)) =
             &credential.proof;

@@ -37,6 +37,11 @@ impl What {
         }
     }
 
+    /// Without it.
+    pub(super) fn noun(self) -> &'static str {
+        self.name().trim_start_matches("the ")
+    }
+
     /// The longest body, in bytes. Registries need not take manifests above 4 MiB either
     /// (<https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-manifests>).
     #[must_use]

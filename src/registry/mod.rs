@@ -10,6 +10,7 @@ mod error;
 mod place;
 mod retry_after;
 mod token;
+mod traced;
 
 use std::path::PathBuf;
 use std::time::Duration;

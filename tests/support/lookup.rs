@@ -12,6 +12,7 @@ use entrypoint::http::{NameFiles, Network, RootPlaces};
 use entrypoint::registry::{FetchFailure, FetchedImage, Patience, RegistryError, Settings, fetch_image};
 use entrypoint::secret::Secret;
 use entrypoint::sys::cause::chain;
+use entrypoint::trace::Trace;
 use rustls::ServerConfig;
 use tempfile::TempDir;
 
@@ -105,11 +106,14 @@ impl Setup {
         let reference = reference.parse().expect("a reference");
         let platform = self.platform.parse().expect("a platform");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let outcome = runtime.block_on(fetch_image(&self.network, &self.settings, &reference, &platform, credentials));
+        let trace = Trace::default();
+        let asked = fetch_image(&self.network, &self.settings, &reference, &platform, credentials, &trace);
+        let outcome = runtime.block_on(asked);
         let shown = match &outcome {
             Ok(image) => format!("{image:?}"),
             Err(failure) => format!("{failure:?} {}", chain(&failure.error)),
         };
+        let shown = format!("{shown} {trace:?}");
         assert!(!shown.contains(PASSWORD), "{shown}");
         outcome
     }
