@@ -16,7 +16,7 @@
 //!
 //! A module imports only from lower floors, and siblings meet in a lower one (`tests/floors.rs` reads the sources and
 //! fails on an upward import): `main` > `run`, `commands` > `cli`, `step`, `report`, `setup`, `lookup` > `authn`,
-//! `registry`, `kube` > `http` > `image`, `credential`, `note`, `outcome`, `spec` > `sys`, `host`, `secret`, `log`.
+//! `registry`, `kube` > `http` > `image`, `credential`, `note`, `outcome`, `spec`, `trace` > `sys`, `host`, `secret`, `log`.
 
 pub mod cli;
 pub mod commands;
@@ -32,6 +32,7 @@ pub mod spec;
 pub mod step;
 #[expect(unsafe_code, reason = "the only room in which unsafe code is allowed; each block states its reason")]
 pub mod sys;
+pub mod trace;
 
 #[cfg(feature = "lookup")]
 pub mod authn;

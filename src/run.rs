@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::cli::{self, Invocation, UsageError};
-use crate::commands::{run_image, version};
+use crate::commands::{self, resolve, run_image, version};
 use crate::host::Host;
 use crate::log;
 use crate::lookup::{Found, Lookup, When};
@@ -35,19 +35,29 @@ pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
     match cli::parse(argv) {
         Ok(Invocation::Step(spec)) => step(&spec, host, signals).into(),
         Ok(Invocation::Setup(command)) => set_up(&command, host, signals),
-        Ok(Invocation::RunImage { lookup, args }) => match signals {
-            Ok(signals) => run_image::run(&lookup, &args, host, signals),
-            Err(error) => {
-                log::say(format_args!("cannot read signals: {}", Cause(&error)));
-                ExitCode::FAILURE
-            }
-        },
-        Ok(Invocation::Version) => print(version::text()),
+        Ok(Invocation::RunImage { lookup, args }) => {
+            with_signals(signals, |signals| run_image::run(&lookup, &args, host, signals))
+        }
+        Ok(Invocation::Resolve { lookup, args, format }) => {
+            with_signals(signals, |signals| resolve::run(&lookup, &args, format, host, signals))
+        }
+        Ok(Invocation::Version) => commands::print(&version::text()),
         Ok(Invocation::Help(text)) => {
             log::help(&text);
             ExitCode::SUCCESS
         }
         Err(error) => usage_error(&error).into(),
+    }
+}
+
+/// A command that asks a registry, and so has a child to look after.
+fn with_signals(signals: io::Result<Signals>, command: impl FnOnce(Signals) -> ExitCode) -> ExitCode {
+    match signals {
+        Ok(signals) => command(signals),
+        Err(error) => {
+            log::say(format_args!("cannot read signals: {}", Cause(&error)));
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -156,15 +166,12 @@ impl Pass<'_> {
     /// Waits for the files of earlier steps.
     fn wait_for_turn(&mut self, mut lookup: Option<&mut Lookup<'_>>) -> Result<Wait, Outcome> {
         let mut wait = Wait::new(&self.spec.wait);
-        let mut slept = false;
         loop {
             match wait.look().map_err(|error| cannot_execute(&error.to_string()))? {
                 Turn::Now => return Ok(wait),
                 Turn::Never => return Err(Outcome::Skipped),
                 Turn::Later => {
-                    if !std::mem::replace(&mut slept, true) {
-                        memory::release_program_pages();
-                    }
+                    memory::release_program_pages();
                     self.sleep(Some(&wait), lookup.as_deref_mut())?;
                 }
             }
@@ -230,13 +237,14 @@ impl Pass<'_> {
             ));
         }
         let values = env.iter().map(|(_, value)| value);
-        if let Some(text) = argv.iter().map(OsString::as_os_str).chain(values).find(|text| refers_to_a_step(text)) {
-            return Err(cannot_execute(&format!(
-                "{text:?} refers to the result of a step, which this version cannot put there yet: use a file in a workspace \
+        // Only the reference is shown: what stands around it may be a secret.
+        match argv.iter().map(OsString::as_os_str).chain(values).find_map(reference_to_a_step) {
+            Some(reference) => Err(cannot_execute(&format!(
+                "{reference} is the result of a step, which this version cannot put there yet: use a file in a workspace \
                  instead, or Tekton's own entrypoint"
-            )));
+            ))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// What to execute, with the step's own arguments.
@@ -260,12 +268,13 @@ impl Pass<'_> {
     }
 }
 
-/// Whether a text has what Tekton substitutes in the pod: `$(steps.NAME.results.NAME)`, `.inputs.`, `.outputs.`.
-fn refers_to_a_step(text: &OsStr) -> bool {
-    let text = text.to_string_lossy();
-    text.split("$(steps.").skip(1).any(|rest| {
-        let inside = rest.split(')').next().unwrap_or_default();
-        rest.contains(')') && [".results.", ".inputs.", ".outputs."].iter().any(|kind| inside.contains(kind))
+/// What Tekton substitutes in the pod, if a text has it: `$(steps.NAME.results.NAME)`, `.inputs.`, `.outputs.`.
+fn reference_to_a_step(text: &OsStr) -> Option<String> {
+    const START: &str = "$(steps.";
+    text.to_string_lossy().split(START).skip(1).find_map(|rest| {
+        let (inside, _) = rest.split_once(')')?;
+        let refers = [".results.", ".inputs.", ".outputs."].iter().any(|kind| inside.contains(kind));
+        refers.then(|| format!("{START}{inside})"))
     })
 }
 
@@ -290,17 +299,11 @@ fn make_directories(metadata_dir: &Path) -> Result<(), Outcome> {
 
 /// The exit door of a command line that cannot be followed.
 fn usage_error(error: &UsageError) -> u8 {
+    let left = report::leave_usage(&error.message, error.post_file.as_deref(), error.termination_path.as_deref());
+    // Only now: a log that nobody reads must not keep the next step waiting.
     log::say(error);
     log::say(error.usage_hint());
-    report::report_usage(&error.message, error.post_file.as_deref(), error.termination_path.as_deref())
-}
-
-/// Prints to stdout what a person asked for.
-fn print(text: String) -> ExitCode {
-    match io::Write::write_all(&mut io::stdout(), text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    left.finish()
 }
 
 #[cfg(test)]
@@ -309,18 +312,18 @@ mod tests {
 
     #[test]
     fn only_what_tekton_would_substitute_is_a_reference_to_a_step() {
-        for (text, refers) in [
-            ("$(steps.build.results.digest)", true),
-            ("sha:$(steps.build.results.list[*]),", true),
-            ("$(steps.build.outputs.image)", true),
-            ("$(steps.build.inputs.source)", true),
-            ("$(steps.build.results.digest", false),
-            ("$(steps.build)", false),
-            ("$(step.results.x)", false),
-            ("$(context.taskRun.name)", false),
-            ("", false),
+        for (text, reference) in [
+            ("$(steps.build.results.digest)", Some("$(steps.build.results.digest)")),
+            ("sha:$(steps.build.results.list[*]),", Some("$(steps.build.results.list[*])")),
+            ("$(steps.build) $(steps.build.outputs.image)", Some("$(steps.build.outputs.image)")),
+            ("$(steps.build.inputs.source)", Some("$(steps.build.inputs.source)")),
+            ("$(steps.build.results.digest", None),
+            ("$(steps.build)", None),
+            ("$(step.results.x)", None),
+            ("$(context.taskRun.name)", None),
+            ("", None),
         ] {
-            assert_eq!(refers_to_a_step(OsStr::new(text)), refers, "{text}");
+            assert_eq!(reference_to_a_step(OsStr::new(text)).as_deref(), reference, "{text}");
         }
     }
     use crate::host::Dirs;

@@ -75,7 +75,7 @@ pub enum CommandSource {
     /// The environment variable `TEKTON_PLATFORM_COMMANDS`, filled in by Tekton's controller.
     PlatformTable,
     /// `-image`: what the image's own config says, asked of its registry.
-    Image(LookupSpec),
+    Image(Box<LookupSpec>),
 }
 
 /// How to ask a registry what an image would run.
@@ -98,6 +98,10 @@ pub struct LookupSpec {
     pub certificates: Vec<(String, PathBuf)>,
     /// Registries (`host[:port]`) that may be spoken to over plain http.
     pub insecure: Vec<String>,
+    /// Registries and token services (`host[:port]`) that are believed whatever certificate they show.
+    pub unverified: Vec<String>,
+    /// The platform whose image is meant, `os/architecture[/variant]`; this machine's when absent.
+    pub platform: Option<String>,
     /// Bounds one attempt.
     pub timeout: Duration,
     /// Directory of the service account's `token`, `ca.crt` and `namespace`.
@@ -133,6 +137,16 @@ pub enum MountedSecret {
         /// The registry, as a key of a docker config is written.
         url: String,
     },
+}
+
+/// How `resolve` tells what it found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
 }
 
 /// What an init container asks for: setting up a pod's shared directories.

@@ -14,12 +14,13 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use entrypoint::host::Env;
-use entrypoint::http::{HttpError, Network, Proxies, Trust, Unanswered, read_body};
+use entrypoint::http::{HttpError, Network, Proxies, RootPlaces, Trust, Unanswered, read_body};
 use support::server::{Answer, Bound, Reply, Server, on};
 use support::tls::{Authority, LOOPBACK, Leaf};
 
 fn network() -> Network {
-    Network::new(&Env::default()).expect("a network")
+    // The machine's own authorities are not the tests'.
+    Network::new(&Env::default()).expect("a network").with_root_places(RootPlaces::default())
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -196,6 +197,28 @@ fn a_certificate_signed_by_itself_is_accepted_where_it_is_named_and_only_there()
         let server = answers(&leaf);
         let found = unanswered(&named(&leaf), &server.url("/"));
         assert!(matches!(found, Unanswered::Certificate(_)), "{found:?}");
+    }
+}
+
+#[test]
+fn the_systems_authorities_are_trusted_beside_the_embedded_ones_and_may_be_absent() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let authority = Authority::new("the system's authority");
+    let server = Server::handler(Bound::new(), Some(authority.server(LOOPBACK)), |_| Answer::json("1"));
+    let [bundle, certs] = ["etc/ssl/cert.pem", "etc/ssl/certs"].map(|name| directory.path().join(name));
+    let network = || network().with_root_places(RootPlaces::new([&bundle], [&certs]));
+    let get = |trust: &Trust| get_over(&network(), trust, &server.url("/"), 10);
+
+    let image_of_nothing = unanswered_over(&network(), &Trust::default(), &server.url("/"));
+    assert!(matches!(image_of_nothing, Unanswered::UnknownAuthority), "{image_of_nothing:?}");
+    std::fs::create_dir_all(&certs).expect("a directory");
+    for path in [&bundle, &certs.join("0123abcd.0")] {
+        std::fs::write(path, authority.pem()).expect("a file");
+        assert_eq!(get(&Trust::default()).expect("an answer"), b"1");
+        // Where only one authority will do, as for the Kubernetes API, the system's are no others.
+        let only = Trust { public_roots: false, extra: vec![Authority::new("another").write(directory.path())] };
+        assert!(get(&only).is_err());
+        std::fs::remove_file(path).expect("a file");
     }
 }
 

@@ -25,6 +25,7 @@ use entrypoint::credential::Proof;
 use entrypoint::host::Env;
 use entrypoint::http::{NameFiles, Network};
 use entrypoint::kube::{self, PullSecrets, Wanted};
+use entrypoint::trace::Trace;
 use serde_json::json;
 use support::kube_api::{Cluster, KubeApi};
 use support::server::{Answer, Bound, Reply, Server, on};
@@ -81,7 +82,7 @@ impl Pod {
             pull_secrets: &self.pull_secrets,
             call_deadline: self.deadline,
         };
-        block_on(kube::pull_secrets(&network, &self.env, &wanted))
+        block_on(kube::pull_secrets(&network, &self.env, &wanted, &Trace::default()))
     }
 
     fn path(&self, name: &str) -> String {

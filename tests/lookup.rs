@@ -82,7 +82,11 @@ impl World {
 fn fails_with(step: Step, parts: &[&str]) {
     let next = Step::new().flags(["-wait_file", &step.path("out").display().to_string()]);
     let waiting = next.start(&["-entrypoint", "/bin/true", "--"]);
-    let ended = step.run(&["--"]);
+    let child = step.start(&["--"]);
+    // The next step first: to read what this one left is to remove its directory, post file and all.
+    let next = next.finish(waiting);
+    assert_eq!((next.code(), next.err), (1, true), "the next step is released: {next:#?}");
+    let ended = step.finish(child);
     assert_eq!((ended.code(), ended.post, ended.err, &ended.exit_code), (1, false, true, &None), "{ended:#?}");
     let message = ended.message.as_deref().expect("a message");
     assert!(message.contains(r#"{"key":"Reason","value":"ImageLookupFailed","type":3}"#), "{message}");
@@ -91,8 +95,6 @@ fn fails_with(step: Step, parts: &[&str]) {
     for part in parts {
         assert!(last.contains(part), "no {part:?} in: {last}");
     }
-    let next = next.finish(waiting);
-    assert_eq!((next.code(), next.err), (1, true), "the next step is released: {next:#?}");
 }
 
 fn ran(ended: &Ended, stdout: &str) {
@@ -176,6 +178,49 @@ fn an_unknown_authority_is_named_with_the_flag_that_makes_it_known() {
     let image = format!("{}/team/tool:v1", registry.host());
     let flag = format!("-image_registry_certificate {}=", registry.host());
     fails_with(Step::new().flags(["-image", &image]), &[&flag]);
+}
+
+#[test]
+fn a_registry_of_an_unknown_authority_is_believed_where_the_flag_says_so() {
+    let world = World::new().echo("v1");
+    let registry = world.serve(None);
+    let image = format!("{}/team/tool:v1", registry.host());
+    let step = Step::new().flags(["-image", &image, "-image_skip_tls_verify_registry", &registry.host()]);
+    ran(&step.run(&["--"]), "from the image\n");
+}
+
+#[test]
+fn an_authority_of_the_environment_is_trusted_and_a_file_that_adds_none_is_told() {
+    let world = World::new().echo("v1");
+    let registry = world.serve(None);
+    let step = || Step::new().flags(["-image", &format!("{}/team/tool:v1", registry.host())]);
+    ran(&step().env("SSL_CERT_FILE", &world.ca().display().to_string()).run(&["--"]), "from the image\n");
+    fails_with(
+        step().env("SSL_CERT_FILE", "/absent/ca.pem"),
+        &["not trusted here", "SSL_CERT_FILE=/absent/ca.pem: adds no trusted certificate"],
+    );
+}
+
+#[test]
+fn the_platform_of_the_flag_is_asked_for_instead_of_the_machines_own() {
+    let mut world = World::new();
+    let foreign = world.layout.image("riscv64", Command { entrypoint: &["/bin/echo", "riscv64"], cmd: &[] }, &[]);
+    let index = world.layout.index(&[foreign]);
+    world.layout.tag("v1", &index);
+    let registry = world.serve(None);
+    let step = || world.step(&registry.host(), "team/tool:v1");
+    ran(&step().flags(["-image_platform", "linux/riscv64"]).run(&["--"]), "riscv64\n");
+    fails_with(step().flags(["-image_platform", "linux/s390x"]), &["not there for linux/s390x", "linux/riscv64"]);
+}
+
+#[test]
+fn a_proxy_that_never_answers_is_named_when_the_time_is_up() {
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://ci:hunter2@{}", proxy.local_addr().unwrap());
+    let step = Step::new().flags(["-image", "registry.example/team/tool:v1", "-image_lookup_timeout", "500ms"]);
+    let step = step.env("HTTPS_PROXY", &address);
+    let named = format!("proxy http://{} (HTTPS_PROXY): in between", proxy.local_addr().unwrap());
+    fails_with(step, &["no answer from registry.example within 500ms", &named]);
 }
 
 #[test]

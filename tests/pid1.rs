@@ -14,7 +14,7 @@ mod skip;
 mod step;
 
 use std::fmt::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use step::{Step, eventually, only_child, send};
 
@@ -302,22 +302,4 @@ fn a_step_that_has_left_its_group_is_killed_when_its_time_is_up() {
     ]);
     assert_eq!((ended.code(), ended.err), (1, true), "{ended:#?}");
     assert!(ended.message.as_ref().is_some_and(|message| message.contains("TimeoutExceeded")), "{ended:#?}");
-}
-
-#[test]
-fn a_subcommand_can_be_ended_by_a_signal() {
-    use std::os::unix::process::ExitStatusExt;
-    let step = Step::new();
-    let fifo = step.path("fifo");
-    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let mut command = Command::new(step::entrypoint());
-    let mut child =
-        command.arg("decode-script").arg(&fifo).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let mut ended = None;
-    eventually("the subcommand ends", || {
-        send(i32::try_from(child.id()).unwrap(), libc::SIGTERM);
-        ended = child.try_wait().unwrap();
-        ended.is_some()
-    });
-    assert_eq!(ended.unwrap().signal(), Some(libc::SIGTERM));
 }

@@ -373,7 +373,8 @@ fn foreign(realm: &str, credentials: &[Credential]) -> (String, String) {
 
 #[test]
 fn a_token_service_on_a_private_address_or_over_plain_http_is_not_asked() {
-    let private = "it is on a private address, where the registry is not";
+    let private = "it is on a private address, where the registry is not: if it is the registry's own, name it with \
+                   -image_registry_certificate HOST:PORT=PATH";
     for (realm, shown, reason) in [
         ("https://10.0.0.1/token?secret=1", "https://10.0.0.1/token", private),
         (

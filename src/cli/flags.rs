@@ -55,13 +55,18 @@ pub(super) fn command() -> Command {
         .args(turn())
         .next_help_heading("How its end is reported")
         .args(end())
-        .next_help_heading("Asking the image's registry (with -image, and with run-image)")
+        .next_help_heading("Asking the image's registry (with -image, run-image and resolve)")
         .args(lookup())
 }
 
 /// The flags of a lookup without a step.
 pub(super) fn lookup_command() -> Command {
     bare().args(lookup())
+}
+
+/// The flags of `resolve`; only its own have a heading.
+pub(super) fn resolve_command() -> Command {
+    bare().args(lookup()).next_help_heading("How resolve tells what it found").args(told())
 }
 
 fn bare() -> Command {
@@ -126,7 +131,7 @@ fn end() -> [Arg; 4] {
     ]
 }
 
-fn lookup() -> [Arg; 8] {
+fn lookup() -> [Arg; 10] {
     [
         valued("taskrun_namespace", "NAMESPACE", value::namespace).help(
             "Namespace of the service account whose pull secrets are used; the pod's own when empty.\n\
@@ -157,10 +162,25 @@ fn lookup() -> [Arg; 8] {
             "Registries that may be spoken to over plain http; repeatable.\n\
              Example: -image_insecure_registry registry.local:5000",
         ),
+        valued("image_skip_tls_verify_registry", "REGISTRY,...", value::registries).action(ArgAction::Append).help(
+            "Registries that are believed without a proof: any certificate will do, and credentials are shown to whoever \
+             answers; a token service elsewhere must be named too; repeatable.\n\
+             Example: -image_skip_tls_verify_registry registry.local:5000",
+        ),
+        valued("image_platform", "PLATFORM", value::platform).help(
+            "The platform whose image is meant, os/architecture or os/architecture/variant; that of this machine when \
+             empty.\nExample: -image_platform linux/arm/v7",
+        ),
         valued("image_lookup_timeout", "DURATION", value::bound)
             .default_value("30s")
             .help("Bounds one attempt of the lookup; longer than zero.\nExample: -image_lookup_timeout 1m"),
     ]
+}
+
+fn told() -> [Arg; 1] {
+    [valued("o", "FORMAT", value::format).default_value("text").help(
+        "Of resolve only: text for people, or json, which is one object.\nExample: entrypoint resolve busybox -o json",
+    )]
 }
 
 /// A flag with an argument.
@@ -222,6 +242,7 @@ mod tests {
     #[test]
     fn the_definitions_are_consistent() {
         command().debug_assert();
+        resolve_command().debug_assert();
     }
 
     #[test]
@@ -241,7 +262,11 @@ mod tests {
 
     #[test]
     fn every_flag_that_works_has_help_with_an_example_of_itself() {
-        for arg in command().get_arguments().filter(|arg| arg.get_help_heading().is_some()) {
+        for arg in command()
+            .get_arguments()
+            .chain(resolve_command().get_arguments())
+            .filter(|arg| arg.get_help_heading().is_some())
+        {
             let help = arg.get_help().unwrap().to_string();
             let example = help.split_once("\nExample: ").unwrap().1;
             assert!(example.contains(&format!("-{}", arg.get_id())), "{}", arg.get_id());

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use clap::{Arg, Command};
 
+use super::flags;
 use super::subcommand::FORMS;
 
 const INTRODUCTION: &str = "\
@@ -42,7 +43,8 @@ fn write_subcommands(text: &mut String) -> fmt::Result {
 fn write_flags(text: &mut String, command: &Command) -> fmt::Result {
     text.push_str(GRAMMAR);
     let mut heading = None;
-    for arg in command.get_arguments().filter(|arg| arg.get_help_heading().is_some()) {
+    let resolve = flags::resolve_command();
+    for arg in command.get_arguments().chain(resolve.get_arguments()).filter(|arg| arg.get_help_heading().is_some()) {
         if arg.get_help_heading() != heading {
             heading = arg.get_help_heading();
             writeln!(text, "\n{}:", heading.unwrap_or_default())?;
@@ -90,7 +92,6 @@ fn write_wrapped(text: &mut String, indent: &str, paragraph: &str) -> fmt::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::flags;
 
     #[test]
     fn help_shows_every_flag_with_one_dash_and_every_subcommand() {
@@ -102,6 +103,8 @@ mod tests {
         }
         for line in [
             "  entrypoint [flags] -- [ARGUMENT...]\n",
+            "  entrypoint resolve IMAGE [flags] [-- ARGUMENT...]\n",
+            "\nHow resolve tells what it found:\n  -o FORMAT  (default text)\n",
             "  entrypoint init SRC DST [STEP...]\n",
             "  entrypoint cp SRC DST\n",
             "  entrypoint step-init [STEP...]\n",

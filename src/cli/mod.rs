@@ -15,13 +15,13 @@ mod value;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Command;
+use clap::{ArgMatches, Command};
 
 use self::flags::{DEFAULT_TERMINATION_PATH, POST_FILE, Refused, TERMINATION_PATH};
 use self::grammar::{End, SyntaxFault};
 use self::step::{Built, StepFault, not_empty};
-use self::subcommand::{ForPeople, SubcommandFault};
-use crate::spec::{CommandSource, LookupSpec, SetupCommand, StepSpec};
+use self::subcommand::{ForPeople, OfImage, SubcommandFault};
+use crate::spec::{CommandSource, Format, LookupSpec, SetupCommand, StepSpec};
 use crate::sys::cause::chain;
 
 /// What the command line asks for.
@@ -37,6 +37,15 @@ pub enum Invocation {
         lookup: Box<LookupSpec>,
         /// The arguments for its program.
         args: Vec<OsString>,
+    },
+    /// Look up what an image runs, and tell it with the way there.
+    Resolve {
+        /// The image, and how to ask for it.
+        lookup: Box<LookupSpec>,
+        /// The arguments that a step would have.
+        args: Vec<OsString>,
+        /// How to tell it.
+        format: Format,
     },
     /// Say which version this is.
     Version,
@@ -110,7 +119,8 @@ fn read(args: &[OsString], command: &Command, built: Built) -> Result<Invocation
     let for_people = |fault: Fault| Fault::ForPeople(Box::new(fault));
     match subcommand::for_people(args).map_err(|fault| for_people(fault.into()))? {
         Some(ForPeople::Version) => return Ok(Invocation::Version),
-        Some(ForPeople::RunImage { image, rest }) => return run_image(image, rest, built).map_err(for_people),
+        Some(ForPeople::RunImage(args)) => return run_image(args, built).map_err(for_people),
+        Some(ForPeople::Resolve(args)) => return resolve(args, built).map_err(for_people),
         None => {}
     }
     let (ours, steps) = grammar::cut(args);
@@ -119,7 +129,7 @@ fn read(args: &[OsString], command: &Command, built: Built) -> Result<Invocation
     let matches = flags::matches(command.clone(), &settings)?;
     let positionals = match end {
         End::Positionals(positionals) => positionals,
-        End::Help => return Ok(Invocation::Help(help::text(command))),
+        End::Help => return Ok(help()),
         End::Broken(fault) => return Err(fault.into()),
     };
     let miscounted = match subcommand::setup(positionals) {
@@ -138,21 +148,38 @@ fn read(args: &[OsString], command: &Command, built: Built) -> Result<Invocation
 }
 
 /// `run-image IMAGE`, with the flags of the lookup and no others.
-fn run_image(image: &OsString, rest: &[OsString], built: Built) -> Result<Invocation, Fault> {
-    let command = flags::lookup_command();
-    let (ours, args) = match rest {
+fn run_image(given: OfImage<'_>, built: Built) -> Result<Invocation, Fault> {
+    let Some((flags, args)) = flags_and_args(given, flags::lookup_command())? else { return Ok(help()) };
+    let lookup = step::lookup_of(flags, given.image, built)?;
+    Ok(Invocation::RunImage { lookup: Box::new(lookup), args })
+}
+
+/// `resolve IMAGE`, with the flags of the lookup and its own.
+fn resolve(given: OfImage<'_>, built: Built) -> Result<Invocation, Fault> {
+    let Some((mut flags, args)) = flags_and_args(given, flags::resolve_command())? else { return Ok(help()) };
+    let format = flags.remove_one("o").unwrap_or_default();
+    let lookup = step::lookup_of(flags, given.image, built)?;
+    Ok(Invocation::Resolve { lookup: Box::new(lookup), args, format })
+}
+
+fn help() -> Invocation {
+    Invocation::Help(help::text(&flags::command()))
+}
+
+/// What stands behind the image: flags, and the arguments of its program. `None` when help is asked for.
+fn flags_and_args(given: OfImage<'_>, command: Command) -> Result<Option<(ArgMatches, Vec<OsString>)>, Fault> {
+    let (ours, args) = match given.rest {
         [separator, args @ ..] if separator == "--" => (&[][..], args),
-        _ => grammar::cut(rest),
+        rest => grammar::cut(rest),
     };
     let (settings, end) = grammar::scan(ours, |name| flags::kind(&command, name));
     let matches = flags::matches(command, &settings)?;
     match end {
-        End::Positionals(positionals) => subcommand::no_positionals(positionals)?,
-        End::Help => return Ok(Invocation::Help(help::text(&flags::command()))),
+        End::Positionals(positionals) => subcommand::no_positionals(given.form, positionals)?,
+        End::Help => return Ok(None),
         End::Broken(fault) => return Err(fault.into()),
     }
-    let lookup = step::lookup_of(matches, image, built)?;
-    Ok(Invocation::RunImage { lookup: Box::new(lookup), args: args.to_vec() })
+    Ok(Some((matches, args.to_vec())))
 }
 
 #[cfg(test)]

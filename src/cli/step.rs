@@ -64,7 +64,7 @@ fn command(flags: &mut ArgMatches, built: Built) -> Result<CommandSource, StepFa
         (Some(_), Some(_)) => Err(StepFault::TwoCommands),
         (Some(program), None) => Ok(CommandSource::Given(program)),
         (None, Some(_)) if !built.lookup => Err(StepFault::NoLookup),
-        (None, Some(image)) => Ok(CommandSource::Image(lookup(flags, image))),
+        (None, Some(image)) => Ok(CommandSource::Image(Box::new(lookup(flags, image)))),
         (None, None) => Ok(CommandSource::PlatformTable),
     }
 }
@@ -97,6 +97,11 @@ fn lookup(flags: &mut ArgMatches, image: String) -> LookupSpec {
             .remove_many::<Vec<String>>("image_insecure_registry")
             .map(|all| all.flatten().collect())
             .unwrap_or_default(),
+        unverified: flags
+            .remove_many::<Vec<String>>("image_skip_tls_verify_registry")
+            .map(|all| all.flatten().collect())
+            .unwrap_or_default(),
+        platform: flags.remove_one::<Option<String>>("image_platform").flatten(),
         timeout: flags.remove_one::<Duration>("image_lookup_timeout").unwrap_or(LookupSpec::TIMEOUT),
         service_account_dir: flags
             .remove_one("service_account_dir")

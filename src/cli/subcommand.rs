@@ -73,11 +73,19 @@ const RUN_IMAGE: Form = Form {
     about: "look up what IMAGE runs and become it; no files are written. With the flags of the lookup only",
 };
 
-/// All subcommands, in the order in which help shows them.
-pub(super) const FORMS: [Form; 6] = [RUN_IMAGE, INIT, CP, STEP_INIT, DECODE_SCRIPT, VERSION];
+/// `resolve`, likewise.
+const RESOLVE: Form = Form {
+    name: "resolve",
+    arguments: "IMAGE [flags] [-- ARGUMENT...]",
+    count: Count::AtLeast(1),
+    about: "look up what IMAGE runs, and tell it with the way there; with the flags of the lookup, and -o",
+};
 
-/// Subcommands to come. They are refused by name, so that nobody's `resolve` is taken for a step.
-const TO_COME: [&str; 2] = ["resolve", "doctor"];
+/// All subcommands, in the order in which help shows them.
+pub(super) const FORMS: [Form; 7] = [RUN_IMAGE, RESOLVE, INIT, CP, STEP_INIT, DECODE_SCRIPT, VERSION];
+
+/// Subcommands to come. They are refused by name, so that nobody's `doctor` is taken for a step.
+const TO_COME: [&str; 1] = ["doctor"];
 
 /// A subcommand that cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,7 +93,8 @@ pub(super) enum SubcommandFault {
     #[error("{} takes {}, got {got}: entrypoint {form}", form.name, form.count)]
     Count { form: Form, got: usize },
     #[error(
-        "{0} is not built yet: this version has the subcommands run-image, init, cp, step-init, decode-script and version"
+        "{0} is not built yet: this version has the subcommands run-image, resolve, init, cp, step-init, \
+         decode-script and version"
     )]
     NotBuilt(&'static str),
     #[error("{} takes the image first: entrypoint {form}", form.name)]
@@ -109,11 +118,27 @@ impl fmt::Display for Form {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ForPeople<'a> {
     Version,
-    RunImage {
-        image: &'a OsString,
-        /// The flags of the lookup, then `--` and the program's arguments.
-        rest: &'a [OsString],
-    },
+    RunImage(OfImage<'a>),
+    Resolve(OfImage<'a>),
+}
+
+/// The arguments of a subcommand about an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OfImage<'a> {
+    pub(super) form: Form,
+    pub(super) image: &'a OsString,
+    /// Flags, then `--` and the arguments of the image's program.
+    pub(super) rest: &'a [OsString],
+}
+
+/// Splits the arguments of a subcommand about an image.
+fn of_image(form: Form, args: &[OsString]) -> Result<OfImage<'_>, SubcommandFault> {
+    match args {
+        [image, rest @ ..] if !image.is_empty() && !image.as_encoded_bytes().starts_with(b"-") => {
+            Ok(OfImage { form, image, rest })
+        }
+        _ => Err(SubcommandFault::NoImage { form }),
+    }
 }
 
 /// What the first of all arguments asks for, if it is a subcommand for people.
@@ -123,12 +148,10 @@ pub(super) fn for_people(args: &[OsString]) -> Result<Option<ForPeople<'_>>, Sub
         return Err(SubcommandFault::NotBuilt(name));
     }
     if name == RUN_IMAGE.name {
-        return match rest {
-            [image, rest @ ..] if !image.is_empty() && !image.as_encoded_bytes().starts_with(b"-") => {
-                Ok(Some(ForPeople::RunImage { image, rest }))
-            }
-            _ => Err(SubcommandFault::NoImage { form: RUN_IMAGE }),
-        };
+        return of_image(RUN_IMAGE, rest).map(|args| Some(ForPeople::RunImage(args)));
+    }
+    if name == RESOLVE.name {
+        return of_image(RESOLVE, rest).map(|args| Some(ForPeople::Resolve(args)));
     }
     if name != VERSION.name {
         return Ok(None);
@@ -139,11 +162,11 @@ pub(super) fn for_people(args: &[OsString]) -> Result<Option<ForPeople<'_>>, Sub
     }
 }
 
-/// Refuses what stands between the flags of `run-image` and `--`.
-pub(super) fn no_positionals(positionals: &[OsString]) -> Result<(), SubcommandFault> {
+/// Refuses what stands between the flags of a subcommand about an image and `--`.
+pub(super) fn no_positionals(form: Form, positionals: &[OsString]) -> Result<(), SubcommandFault> {
     match positionals.first() {
         None => Ok(()),
-        Some(argument) => Err(SubcommandFault::Argument { form: RUN_IMAGE, argument: argument.clone() }),
+        Some(argument) => Err(SubcommandFault::Argument { form, argument: argument.clone() }),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
-use crate::spec::{LookupSpec, OnError, ReportSpec, Timeout, WaitSpec};
+use crate::spec::{Format, LookupSpec, OnError, ReportSpec, Timeout, WaitSpec};
 
 fn argv(args: &[&str]) -> Vec<OsString> {
     std::iter::once("entrypoint").chain(args.iter().copied()).map(OsString::from).collect()
@@ -25,7 +25,7 @@ fn step(args: &[&str]) -> StepSpec {
 
 fn lookup(args: &[&str]) -> LookupSpec {
     match step(args).command {
-        CommandSource::Image(lookup) => lookup,
+        CommandSource::Image(lookup) => *lookup,
         other @ (CommandSource::Given(_) | CommandSource::PlatformTable) => panic!("{args:?}: {other:?}"),
     }
 }
@@ -160,6 +160,8 @@ fn empty_values_mean_that_a_flag_was_not_given() {
         "-service_account_dir=",
         "-image_registry_certificate=",
         "-image_insecure_registry=",
+        "-image_skip_tls_verify_registry=",
+        "-image_platform=",
     ]);
     assert_eq!(read, step(&[]));
     let read = lookup(&[
@@ -170,6 +172,8 @@ fn empty_values_mean_that_a_flag_was_not_given() {
         "-service_account_dir=",
         "-image_registry_certificate=",
         "-image_insecure_registry=",
+        "-image_skip_tls_verify_registry=",
+        "-image_platform=",
     ]);
     assert_eq!(read, lookup(&["-image", "busybox"]));
     // Tekton writes to the path as it is given, and fails.
@@ -250,6 +254,14 @@ fn a_mistake_in_our_own_flags_says_what_to_write() {
             r#"invalid value "http://r" for flag -image_insecure_registry: a registry is written as host or host:port, without a scheme and without a path"#,
         ),
         (
+            "-image_skip_tls_verify_registry=r/path",
+            r#"invalid value "r/path" for flag -image_skip_tls_verify_registry: a registry is written as host or host:port, without a scheme and without a path"#,
+        ),
+        (
+            "-image_platform=linux",
+            r#"invalid value "linux" for flag -image_platform: a platform is written as os/architecture or os/architecture/variant, as in linux/amd64 or linux/arm/v7"#,
+        ),
+        (
             "-taskrun_namespace=../x",
             r#"invalid value "../x" for flag -taskrun_namespace: it is not a name that Kubernetes allows there"#,
         ),
@@ -279,6 +291,8 @@ fn an_image_is_looked_up_as_the_flags_say() {
         exec_helpers: false,
         certificates: Vec::new(),
         insecure: Vec::new(),
+        unverified: Vec::new(),
+        platform: None,
         timeout: Duration::from_secs(30),
         service_account_dir: "/var/run/secrets/kubernetes.io/serviceaccount".into(),
     };
@@ -297,6 +311,9 @@ fn an_image_is_looked_up_as_the_flags_say() {
         "s=/b.pem",
         "-image_insecure_registry=a,b:1",
         "-image_insecure_registry=c",
+        "-image_skip_tls_verify_registry=d,e:1",
+        "-image_skip_tls_verify_registry=f",
+        "-image_platform=linux/arm/v7",
         "-image_lookup_timeout=1m",
         "-service_account_dir=/sa",
         "--",
@@ -311,6 +328,8 @@ fn an_image_is_looked_up_as_the_flags_say() {
         exec_helpers: true,
         certificates: vec![("r:5000".to_owned(), "/a.pem".into()), ("s".to_owned(), "/b.pem".into())],
         insecure: ["a", "b:1", "c"].map(str::to_owned).to_vec(),
+        unverified: ["d", "e:1", "f"].map(str::to_owned).to_vec(),
+        platform: Some("linux/arm/v7".to_owned()),
         timeout: Duration::from_secs(60),
         service_account_dir: "/sa".into(),
     };
@@ -507,6 +526,47 @@ fn run_image_refuses_what_it_has_no_use_for() {
 }
 
 #[test]
+fn resolve_takes_an_image_the_flags_of_the_lookup_a_format_and_arguments() {
+    for (args, format, rest) in [
+        (&["resolve", "a/b"][..], Format::Text, &[][..]),
+        (&["resolve", "a/b", "-o", "text", "--"], Format::Text, &[]),
+        (&["resolve", "a/b", "-o=json", "--", "x", "-o"], Format::Json, &["x", "-o"]),
+        (&["resolve", "a/b", "-image_lookup_timeout=5s", "--o", "json"], Format::Json, &[]),
+    ] {
+        match read(args) {
+            Ok(Invocation::Resolve { lookup, args: arguments, format: read }) => {
+                assert_eq!((lookup.image.as_str(), arguments, read), ("a/b", os(rest), format), "{args:?}");
+            }
+            other => panic!("{args:?}: {other:?}"),
+        }
+    }
+    assert!(matches!(read(&["resolve", "a", "-h"]), Ok(Invocation::Help(_))));
+}
+
+#[test]
+fn resolve_refuses_what_it_has_no_use_for() {
+    let no_image = "resolve takes the image first: entrypoint resolve IMAGE [flags] [-- ARGUMENT...]";
+    for (args, expected) in [
+        (&["resolve"][..], no_image),
+        (&["resolve", "-o", "json", "a"], no_image),
+        (&["resolve", "a", "-o", "yaml"], "invalid value \"yaml\" for flag -o: write text or json"),
+        (&["resolve", "a", "-post_file=/o"], "flag provided but not defined: -post_file"),
+        (
+            &["resolve", "a", "b"],
+            "resolve has no use for \"b\" before `--`: what the image's program is to get stands behind `--`, as in \
+             entrypoint resolve IMAGE [flags] [-- ARGUMENT...]",
+        ),
+    ] {
+        assert_eq!(read(args).map_err(|error| error.message), Err(expected.to_owned()), "{args:?}");
+    }
+    // A step and run-image have no -o, and anywhere else resolve is a word like any other.
+    for args in [&["-o", "json"][..], &["run-image", "a", "-o", "json"]] {
+        assert_eq!(message(args), "flag provided but not defined: -o");
+    }
+    assert_eq!(step(&["-timeout=5s", "resolve", "a"]).ignored, os(&["resolve", "a"]));
+}
+
+#[test]
 fn version_is_a_subcommand_only_as_the_first_argument_and_alone() {
     assert_eq!(read(&["version"]), Ok(Invocation::Version));
     for args in [&["version", "-x"][..], &["version", "--"]] {
@@ -519,11 +579,8 @@ fn version_is_a_subcommand_only_as_the_first_argument_and_alone() {
 
 #[test]
 fn subcommands_to_come_are_refused_by_name() {
-    for name in ["resolve", "doctor"] {
-        let expected = format!(
-            "{name} is not built yet: this version has the subcommands run-image, init, cp, step-init, decode-script and version"
-        );
-        assert_eq!(message(&[name, "busybox"]), expected);
-        assert_eq!(step(&["-timeout=5s", name]).ignored, os(&[name]));
-    }
+    let expected = "doctor is not built yet: this version has the subcommands run-image, resolve, init, cp, step-init, \
+                    decode-script and version";
+    assert_eq!(message(&["doctor", "busybox"]), expected);
+    assert_eq!(step(&["-timeout=5s", "doctor"]).ignored, os(&["doctor"]));
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::duration::{self, NotADuration};
 use super::quote::Quoted;
-use crate::spec::{OnError, Timeout};
+use crate::spec::{Format, OnError, Timeout};
 
 /// A flag whose value cannot be used; the first two in Go's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,8 +49,21 @@ pub(super) enum ValueCause {
     KubernetesName,
     #[error("write the registry, an equals sign and the path of a PEM file, as in registry.example.com:5000=/ca.pem")]
     Certificate,
+    #[error("a platform is written as os/architecture or os/architecture/variant, as in linux/amd64 or linux/arm/v7")]
+    Platform,
     #[error("a registry is written as host or host:port, without a scheme and without a path")]
     Registry,
+    #[error("write text or json")]
+    Format,
+}
+
+/// How an answer is told.
+pub(super) fn format(value: &OsStr) -> Result<Format, ValueCause> {
+    match value.as_bytes() {
+        b"text" => Ok(Format::Text),
+        b"json" => Ok(Format::Json),
+        _ => Err(ValueCause::Format),
+    }
 }
 
 /// A Go boolean.
@@ -176,6 +189,17 @@ pub(super) fn registries(value: &OsStr) -> Result<Vec<String>, ValueCause> {
     let text = value.to_str().ok_or(ValueCause::Encoding)?;
     let hosts: Vec<_> = elements(text).map(str::to_owned).collect();
     if hosts.iter().all(|host| is_registry(host)) { Ok(hosts) } else { Err(ValueCause::Registry) }
+}
+
+/// A platform in Go's words, which are in lower case; empty means that it was not given.
+pub(super) fn platform(value: &OsStr) -> Result<Option<String>, ValueCause> {
+    let word = |part: &str| {
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-' | '.');
+        !part.is_empty() && part.len() <= 32 && part.chars().all(inner)
+    };
+    let sound = |text: &str| (2..=3).contains(&text.split('/').count()) && text.split('/').all(word);
+    let platform = text(value)?;
+    if platform.as_deref().is_none_or(sound) { Ok(platform) } else { Err(ValueCause::Platform) }
 }
 
 /// Whether a text is `host` or `host:port`. An IPv6 address stands in brackets.
@@ -310,6 +334,29 @@ mod tests {
         assert_eq!(registries(os("a,,b:1,")).unwrap(), ["a", "b:1"]);
         assert_eq!(registries(os("")).unwrap(), [""; 0]);
         assert_eq!(registries(os("a,http://b")), Err(ValueCause::Registry));
+    }
+
+    #[test]
+    fn platforms_have_two_or_three_parts() {
+        assert_eq!(platform(os("")), Ok(None));
+        for text in ["linux/amd64", "linux/arm/v7", "linux/arm64/v8.1", "wasip1/wasm"] {
+            assert_eq!(platform(os(text)), Ok(Some(text.to_owned())));
+        }
+        let long = format!("linux/{}", "a".repeat(33));
+        for text in [
+            "linux",
+            "linux/",
+            "/amd64",
+            "linux/arm/",
+            "linux//v7",
+            "linux/arm/v7/x",
+            "Linux/amd64",
+            "linux/a b",
+            &long,
+        ] {
+            assert_eq!(platform(os(text)), Err(ValueCause::Platform), "{text}");
+        }
+        assert_eq!(platform(OsStr::from_bytes(b"linux/\xff")), Err(ValueCause::Encoding));
     }
 
     #[test]

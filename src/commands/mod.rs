@@ -1,4 +1,20 @@
 //! The commands for people and pod templates.
 
+mod attempt;
+pub mod resolve;
 pub mod run_image;
+mod story;
 pub mod version;
+mod words;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Prints to stdout what a person asked for: a failure when nobody reads it.
+#[must_use]
+pub fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}

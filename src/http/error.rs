@@ -46,6 +46,15 @@ pub enum HttpError {
         /// The variable's name.
         variable: &'static str,
     },
+    /// A proxy variable holds a SOCKS proxy's address. Its value is not shown: it may hold a password.
+    #[error(
+        "the environment variable {variable} names a SOCKS proxy, which is not spoken here, and nothing goes round it: \
+         name a proxy that begins with http:// or https://, or unset the variable"
+    )]
+    SocksProxy {
+        /// The variable's name.
+        variable: &'static str,
+    },
     /// TLS cannot be set up.
     #[error("cannot set up TLS")]
     Tls {

@@ -1,11 +1,12 @@
 //! The one factory of HTTP clients: trusted roots, names resolved in Rust, proxies, time limits, bounded bodies.
 //!
-//! The program runs inside other people's images. There may be no CA bundle (the roots are compiled in), a hostile
+//! The program runs inside other people's images. There may be no CA bundle (roots are compiled in), a hostile
 //! `nsswitch.conf` (getaddrinfo is never called), and bodies that never end (every read has a limit).
 
 mod error;
 mod names;
 mod proxy;
+mod roots;
 mod trust;
 
 use std::io::Read;
@@ -14,16 +15,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
 pub use self::error::{HttpError, Unanswered};
 use self::names::Names;
 pub use self::names::{NameFiles, ResolveError};
-pub use self::proxy::ProxySettings;
+pub use self::proxy::{Proxy, ProxySettings};
+pub use self::roots::RootPlaces;
+use self::roots::SystemRoots;
 use self::trust::Verifier;
 use crate::host::Env;
+use crate::note::Note;
 
 /// Bounds one TCP connection with its TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,10 +38,11 @@ const PEM_LIMIT: u64 = 1 << 20;
 /// What the program calls itself.
 const USER_AGENT: &str = concat!("entrypoint/", env!("CARGO_PKG_VERSION"));
 
-/// What every client of one lookup shares: the crypto provider, the resolver, the proxy settings.
+/// What every client of one lookup shares: the crypto provider, the system's authorities, the resolver, the proxies.
 #[derive(Debug, Clone)]
 pub struct Network {
     provider: Arc<CryptoProvider>,
+    roots: Arc<SystemRoots>,
     names: Arc<Names>,
     proxies: ProxySettings,
     read_timeout: Duration,
@@ -46,7 +51,7 @@ pub struct Network {
 /// Whose certificates a client accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
-    /// The public authorities, compiled in.
+    /// The public authorities, which are compiled in, and those of the system.
     pub public_roots: bool,
     /// PEM files with further authorities.
     pub extra: Vec<PathBuf>,
@@ -89,6 +94,7 @@ impl Network {
         let _ = CryptoProvider::install_default((*provider).clone());
         Ok(Self {
             provider,
+            roots: Arc::new(SystemRoots::new(RootPlaces::of_distributions().with_env(env))),
             names: Arc::new(Names::from_files(files)),
             proxies: ProxySettings::from_env(env)?,
             read_timeout: READ_TIMEOUT,
@@ -101,7 +107,26 @@ impl Network {
         Self { read_timeout, ..self }
     }
 
-    /// Which proxies are in force, for people; `None` without any.
+    /// The same network with other places for the system's authorities.
+    #[must_use]
+    pub fn with_root_places(self, places: RootPlaces) -> Self {
+        Self { roots: Arc::new(SystemRoots::new(places)), ..self }
+    }
+
+    /// The proxy that a request takes because of the environment, for the story of a failure.
+    #[must_use]
+    pub fn proxy_in_force(&self, url: &reqwest::Url) -> Option<Note> {
+        self.proxies.proxy_for(url).map(|proxy| Note::new(format!("proxy {proxy}"), "in between"))
+    }
+
+    /// What became of the certificates that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, for the story of a failure; nothing
+    /// before a client needed them.
+    #[must_use]
+    pub fn roots_in_force(&self) -> &[Note] {
+        self.roots.notes()
+    }
+
+    /// Which proxies are in force.
     #[must_use]
     pub fn proxies(&self) -> &ProxySettings {
         &self.proxies
@@ -114,7 +139,23 @@ impl Network {
     ///
     /// A certificate file that cannot be used, named.
     pub fn client(&self, trust: &Trust, proxies: Proxies) -> Result<reqwest::Client, HttpError> {
-        let tls = self.tls(trust)?;
+        self.client_with(self.tls(trust)?, proxies)
+    }
+
+    /// The same client, but whoever answers as `host` is believed without a proof: any certificate will do. Everybody
+    /// else's is verified as ever, that of a proxy in between for example.
+    ///
+    /// # Errors
+    ///
+    /// As [`Network::client`].
+    pub fn client_believing(&self, host: &str, trust: &Trust, proxies: Proxies) -> Result<reqwest::Client, HttpError> {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        // What is no name of a server cannot be connected to either.
+        let believed = ServerName::try_from(bare.to_owned()).ok();
+        self.client_with(self.tls_believing(believed, trust)?, proxies)
+    }
+
+    fn client_with(&self, tls: ClientConfig, proxies: Proxies) -> Result<reqwest::Client, HttpError> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .dns_resolver(Arc::clone(&self.names))
@@ -128,7 +169,8 @@ impl Network {
             .no_proxy();
         if proxies == Proxies::FromEnvironment && !self.proxies.is_empty() {
             let settings = self.proxies.clone();
-            builder = builder.proxy(reqwest::Proxy::custom(move |url| settings.proxy_for(url)));
+            builder = builder
+                .proxy(reqwest::Proxy::custom(move |url| settings.proxy_for(url).map(|proxy| proxy.url().clone())));
         }
         builder.build().map_err(|source| HttpError::Client { source })
     }
@@ -139,11 +181,17 @@ impl Network {
     ///
     /// As [`Network::client`].
     pub fn tls(&self, trust: &Trust) -> Result<ClientConfig, HttpError> {
+        self.tls_believing(None, trust)
+    }
+
+    fn tls_believing(&self, believed: Option<ServerName<'static>>, trust: &Trust) -> Result<ClientConfig, HttpError> {
         let mut roots = RootCertStore::empty();
+        let mut named = Vec::new();
         if trust.public_roots {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+            named.extend(self.roots.read().certificates.iter().cloned());
+            roots.add_parsable_certificates(named.iter().cloned());
         }
-        let mut named = Vec::new();
         for path in &trust.extra {
             for certificate in certificates(path)? {
                 named.push(certificate.clone());
@@ -155,10 +203,10 @@ impl Network {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()
             .map_err(|source| HttpError::Tls { source })?;
-        if named.is_empty() {
+        if named.is_empty() && believed.is_none() {
             return Ok(builder.with_root_certificates(roots).with_no_client_auth());
         }
-        let verifier = Verifier::new(roots, named, Arc::clone(&self.provider))
+        let verifier = Verifier::new(roots, named, believed, Arc::clone(&self.provider))
             .map_err(|source| HttpError::Tls { source: rustls::Error::General(source.to_string()) })?;
         Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
     }

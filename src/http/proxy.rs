@@ -3,7 +3,9 @@
 //! The rules are those of `golang.org/x/net/http/httpproxy`: the upper-case name first, then the lower-case one; no
 //! `ALL_PROXY`; loopback and `localhost` never; `NO_PROXY` knows names, suffixes, addresses, CIDR blocks, ports and `*`.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use reqwest::Url;
 
@@ -13,9 +15,46 @@ use crate::host::Env;
 /// The proxy variables of the environment, read once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProxySettings {
-    https: Option<Url>,
-    http: Option<Url>,
+    https: Option<Proxy>,
+    http: Option<Proxy>,
     exceptions: Vec<Exception>,
+}
+
+/// A proxy, and the variable that names it. Shown, it is without its password: `http://proxy:3128 (HTTPS_PROXY)`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proxy {
+    // Behind a pointer, because errors carry it.
+    url: Arc<Url>,
+    variable: &'static str,
+}
+
+impl Proxy {
+    /// Its address. There may be a password in it.
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Whether it is spoken to in TLS itself.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({self})")
+    }
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.url.scheme(), self.url.host_str().unwrap_or(""))?;
+        if let Some(port) = self.url.port_or_known_default() {
+            write!(f, ":{port}")?;
+        }
+        write!(f, " ({})", self.variable)
+    }
 }
 
 /// One entry of `NO_PROXY`.
@@ -36,7 +75,8 @@ impl ProxySettings {
     ///
     /// # Errors
     ///
-    /// [`HttpError::Proxy`] names the variable that holds no address.
+    /// [`HttpError::Proxy`] or [`HttpError::SocksProxy`] names the variable that holds no address of a proxy that can be
+    /// asked. There is no going round such a proxy: whoever set it may rely on everything going through it.
     pub fn from_env(env: &Env) -> Result<Self, HttpError> {
         let https = proxy(env, ["HTTPS_PROXY", "https_proxy"])?;
         // In a CGI program HTTP_PROXY may be a client's `Proxy` header.
@@ -56,7 +96,7 @@ impl ProxySettings {
 
     /// The proxy for a request, if it takes one.
     #[must_use]
-    pub fn proxy_for(&self, url: &Url) -> Option<Url> {
+    pub fn proxy_for(&self, url: &Url) -> Option<&Proxy> {
         let proxy = match url.scheme() {
             "https" => self.https.as_ref(),
             "http" => self.http.as_ref(),
@@ -71,18 +111,7 @@ impl ProxySettings {
         if self.exceptions.iter().any(|exception| exception.covers(&host, address, port)) {
             return None;
         }
-        Some(proxy.clone())
-    }
-
-    /// The proxy that a request takes, for people: never its password.
-    #[must_use]
-    pub fn shown_for(&self, url: &Url) -> Option<String> {
-        let proxy = self.proxy_for(url)?;
-        let host = proxy.host_str()?;
-        Some(match proxy.port_or_known_default() {
-            Some(port) => format!("{}://{host}:{port}", proxy.scheme()),
-            None => format!("{}://{host}", proxy.scheme()),
-        })
+        Some(proxy)
     }
 }
 
@@ -95,14 +124,17 @@ fn never_proxied(address: IpAddr) -> bool {
 }
 
 /// The proxy that the first variable set names.
-fn proxy(env: &Env, variables: [&'static str; 2]) -> Result<Option<Url>, HttpError> {
+fn proxy(env: &Env, variables: [&'static str; 2]) -> Result<Option<Proxy>, HttpError> {
     let Some((variable, text)) = variables.into_iter().find_map(|name| env.text(name).map(|text| (name, text))) else {
         return Ok(None);
     };
     // `host:3128` is allowed, and means http. A bare `host:3128` would parse as a URL of the scheme `host`.
     let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) };
     match url {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Some(url)),
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            Ok(Some(Proxy { url: Arc::new(url), variable }))
+        }
+        Ok(url) if url.scheme().starts_with("socks") => Err(HttpError::SocksProxy { variable }),
         Ok(_) | Err(_) => Err(HttpError::Proxy { variable }),
     }
 }
@@ -170,7 +202,7 @@ mod tests {
     }
 
     fn taken(settings: &ProxySettings, url: &str) -> Option<String> {
-        settings.proxy_for(&url.parse().expect("a URL")).map(|url| url.to_string())
+        settings.proxy_for(&url.parse().expect("a URL")).map(|proxy| proxy.url().to_string())
     }
 
     #[test]
@@ -222,15 +254,32 @@ mod tests {
 
     #[test]
     fn a_variable_that_is_no_proxy_is_named_without_its_value() {
-        let env: Env = [("HTTPS_PROXY", "socks5://user:hunter2@p:1")].into_iter().collect();
-        let message = ProxySettings::from_env(&env).expect_err("no settings").to_string();
-        assert!(message.contains("HTTPS_PROXY") && !message.contains("hunter2"), "{message}");
+        for (value, sentence) in [
+            (
+                "socks5://user:hunter2@p:1",
+                "the environment variable HTTPS_PROXY names a SOCKS proxy, which is not spoken here, and nothing goes \
+                 round it: name a proxy that begins with http:// or https://, or unset the variable",
+            ),
+            (
+                "ftp://user:hunter2@p:1",
+                "the environment variable HTTPS_PROXY does not hold the address of a proxy (http://HOST:PORT)",
+            ),
+        ] {
+            let env: Env = [("HTTPS_PROXY", value)].into_iter().collect();
+            assert_eq!(ProxySettings::from_env(&env).expect_err("no settings").to_string(), sentence);
+        }
     }
 
     #[test]
-    fn a_proxy_is_shown_without_its_password() {
-        let settings = settings(&[("HTTPS_PROXY", "http://user:hunter2@proxy.example:3128")]);
-        let shown = settings.shown_for(&"https://ghcr.io/".parse().expect("a URL"));
-        assert_eq!(shown.as_deref(), Some("http://proxy.example:3128"));
+    fn a_proxy_is_shown_with_its_variable_and_without_its_password() {
+        for (variable, value, shown) in [
+            ("HTTPS_PROXY", "http://user:hunter2@proxy.example:3128", "http://proxy.example:3128 (HTTPS_PROXY)"),
+            ("https_proxy", "https://proxy.example", "https://proxy.example:443 (https_proxy)"),
+            ("https_proxy", "[fd00::1]:3128/path?token=hunter2", "http://[fd00::1]:3128 (https_proxy)"),
+        ] {
+            let settings = settings(&[(variable, value)]);
+            let proxy = settings.proxy_for(&"https://ghcr.io/".parse().expect("a URL")).expect("a proxy");
+            assert_eq!((proxy.to_string(), format!("{proxy:?}")), (shown.to_owned(), format!("Proxy({shown})")));
+        }
     }
 }

@@ -333,8 +333,8 @@ impl RawPlatform {
 }
 
 impl Index {
-    /// The entries that may be for a platform, best first: equal ones, then those that differ only in a variant that one
-    /// side does not name, then those that name no platform (an index within the index, or an image that must be asked).
+    /// The entries that may be for a platform, best first ([`Fit`]): equal ones, then those that differ only in a variant
+    /// that one side does not name, then other variants that a machine of that kind runs, then those that name no platform (an index within the index, or an image that must be asked).
     #[must_use]
     pub fn candidates(&self, wanted: &Platform) -> Vec<Candidate<'_>> {
         let mut ranked: Vec<(Option<Fit>, Candidate<'_>)> = self
@@ -483,7 +483,9 @@ mod tests {
             descriptor("nested", &format!(r#","mediaType":"{OCI_INDEX}""#)),
             descriptor("signature", r#","artifactType":"application/vnd.dev.cosign""#),
             descriptor("wasm", r#","mediaType":"application/wasm""#),
+            entry("v5", "linux/arm/v5", ""),
             entry("v6", "linux/arm/v6", ""),
+            entry("amd64v3", "linux/amd64/v3", ""),
             entry("arm64", "linux/arm64", ""),
             entry("arm64v8", "linux/arm64/v8", ""),
             entry("amd64", "linux/amd64", ""),
@@ -494,10 +496,12 @@ mod tests {
             r#"{"digest":"sha512:00","size":1,"platform":{"os":"linux","architecture":"amd64"}}"#.to_owned(),
         ]);
         for (wanted, expected) in [
-            ("linux/amd64", vec!["amd64", "amd64 again", "nested"]),
+            ("linux/amd64", vec!["amd64", "amd64 again", "amd64v3", "nested"]),
             ("linux/arm64/v8", vec!["arm64v8", "arm64", "nested"]),
             ("linux/arm64", vec!["arm64", "arm64v8", "nested"]),
-            ("linux/arm", vec!["v6", "nested"]),
+            ("linux/arm", vec!["v6", "v5", "nested"]),
+            ("linux/arm/v7", vec!["v6", "v5", "nested"]),
+            ("linux/arm/v5", vec!["v5", "nested"]),
             ("linux/s390x", vec!["nested"]),
         ] {
             let found: Vec<_> =
@@ -506,7 +510,15 @@ mod tests {
         }
         assert_eq!(
             index.platforms(),
-            ["linux/arm/v6", "linux/arm64", "linux/arm64/v8", "linux/amd64", "windows/amd64"]
+            [
+                "linux/arm/v5",
+                "linux/arm/v6",
+                "linux/amd64/v3",
+                "linux/arm64",
+                "linux/arm64/v8",
+                "linux/amd64",
+                "windows/amd64"
+            ]
         );
     }
 

@@ -1,5 +1,6 @@
 //! `os/architecture[/variant]` in the words of Go, which are those of image indexes.
 
+use std::cmp::{Ordering, Reverse};
 use std::fmt;
 use std::str::FromStr;
 
@@ -33,12 +34,41 @@ pub struct PlatformError {
 /// How well an offered platform serves a wanted one; better is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fit {
-    /// Any variant is wanted, and one is offered.
+    /// Any variant is wanted, and one is offered whose place among the others is not known.
     SomeVariant,
-    /// A variant is wanted, and none is named.
+    /// Any variant is wanted, and one is offered that not every such machine runs; the lower, the better.
+    HigherVariant(Reverse<Level>),
+    /// A lower variant, which the wanted one runs too; the nearer, the better.
+    LowerVariant(Level),
+    /// The variant that goes without saying is offered and not named, or the other way round.
     UnnamedVariant,
     /// Equal.
     Exact,
+}
+
+/// The number of a variant: 7 of `v7`, 8 and 1 of `v8.1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Level(u16, u16);
+
+impl Level {
+    /// The level of a variant, for the architectures whose variants each run what is built for the lower ones.
+    fn of(architecture: &str, variant: &str) -> Option<Self> {
+        Self::unnamed(architecture)?;
+        let number = variant.strip_prefix('v')?;
+        let (major, minor) = number.split_once('.').unwrap_or((number, "0"));
+        Some(Self(major.parse().ok()?, minor.parse().ok()?))
+    }
+
+    /// The level that is meant where no variant is named, as containerd has it.
+    /// <https://github.com/containerd/platforms/blob/v1.0.0/database.go>
+    fn unnamed(architecture: &str) -> Option<Self> {
+        match architecture {
+            "amd64" => Some(Self(1, 0)),
+            "arm" => Some(Self(7, 0)),
+            "arm64" => Some(Self(8, 0)),
+            _ => None,
+        }
+    }
 }
 
 impl Platform {
@@ -73,11 +103,28 @@ impl Platform {
         if self.os != offered.os || self.architecture != offered.architecture {
             return None;
         }
-        match (&self.variant, &offered.variant) {
+        let unnamed = Level::unnamed(&self.architecture);
+        let level = |variant: &str| Level::of(&self.architecture, variant);
+        match (self.variant.as_deref(), offered.variant.as_deref()) {
             (wanted, offered) if wanted == offered => Some(Fit::Exact),
-            (Some(_), None) => Some(Fit::UnnamedVariant),
-            (None, Some(_)) => Some(Fit::SomeVariant),
-            (Some(_), Some(_)) | (None, None) => None,
+            (Some(wanted), None) => Some(match (level(wanted), unnamed) {
+                (Some(wanted), Some(unnamed)) if unnamed < wanted => Fit::LowerVariant(unnamed),
+                (Some(_) | None, _) => Fit::UnnamedVariant,
+            }),
+            (None, Some(offered)) => Some(match (unnamed, level(offered)) {
+                (Some(unnamed), Some(offered)) => match offered.cmp(&unnamed) {
+                    Ordering::Less => Fit::LowerVariant(offered),
+                    Ordering::Equal => Fit::UnnamedVariant,
+                    Ordering::Greater => Fit::HigherVariant(Reverse(offered)),
+                },
+                (Some(_) | None, _) => Fit::SomeVariant,
+            }),
+            (Some(wanted), Some(offered)) => {
+                let (wanted, offered) = (level(wanted)?, level(offered)?);
+                (offered < wanted).then_some(Fit::LowerVariant(offered))
+            }
+            // Equal, hence taken above.
+            (None, None) => None,
         }
     }
 }
@@ -158,18 +205,48 @@ mod tests {
     }
 
     #[test]
-    fn a_variant_fits_exactly_or_where_one_side_names_none() {
+    fn a_variant_fits_exactly_or_where_one_side_names_none_or_where_the_machine_runs_it_too() {
+        let (lower, higher) =
+            (|n| Some(Fit::LowerVariant(Level(n, 0))), |n| Some(Fit::HigherVariant(Reverse(Level(n, 0)))));
         for (wanted, offered, fit) in [
             ("linux/arm64/v8", "linux/arm64/v8", Some(Fit::Exact)),
             ("linux/arm64/v8", "linux/arm64", Some(Fit::UnnamedVariant)),
-            ("linux/arm", "linux/arm/v6", Some(Fit::SomeVariant)),
+            ("linux/arm64", "linux/arm64/v8", Some(Fit::UnnamedVariant)),
+            ("linux/arm64/v8", "linux/arm64/v9", None),
+            ("linux/arm64/v9", "linux/arm64", lower(8)),
+            ("linux/arm64/v8.1", "linux/arm64/v8", lower(8)),
+            ("linux/arm", "linux/arm/v6", lower(6)),
+            ("linux/arm", "linux/arm/v8", higher(8)),
+            ("linux/arm/v7", "linux/arm/v6", lower(6)),
+            ("linux/arm/v6", "linux/arm/v7", None),
+            ("linux/arm/v6", "linux/arm/odd", None),
             ("linux/amd64", "linux/amd64", Some(Fit::Exact)),
-            ("linux/arm/v7", "linux/arm/v6", None),
+            ("linux/amd64", "linux/amd64/v3", higher(3)),
+            ("linux/amd64/v3", "linux/amd64/v2", lower(2)),
+            ("linux/amd64/v3", "linux/amd64", lower(1)),
+            ("linux/amd64/v2", "linux/amd64/v3", None),
+            ("linux/riscv64", "linux/riscv64/rva23", Some(Fit::SomeVariant)),
+            ("linux/riscv64/rva23", "linux/riscv64", Some(Fit::UnnamedVariant)),
             ("linux/amd64", "linux/arm64", None),
             ("linux/amd64", "windows/amd64", None),
         ] {
             assert_eq!(platform(wanted).fit(&platform(offered)), fit, "{wanted} {offered}");
         }
-        assert!(Fit::Exact > Fit::UnnamedVariant && Fit::UnnamedVariant > Fit::SomeVariant);
+    }
+
+    #[test]
+    fn the_nearest_variant_is_the_best() {
+        for (wanted, best_first) in [
+            ("linux/arm/v7", &["linux/arm/v7", "linux/arm", "linux/arm/v6", "linux/arm/v5"][..]),
+            (
+                "linux/arm",
+                &["linux/arm", "linux/arm/v7", "linux/arm/v6", "linux/arm/v5", "linux/arm/v8", "linux/arm/odd"],
+            ),
+            ("linux/amd64", &["linux/amd64", "linux/amd64/v1", "linux/amd64/v2", "linux/amd64/v3"]),
+            ("linux/amd64/v4", &["linux/amd64/v4", "linux/amd64/v3", "linux/amd64/v2", "linux/amd64"]),
+        ] {
+            let fits: Vec<_> = best_first.iter().map(|offered| platform(wanted).fit(&platform(offered))).collect();
+            assert!(fits.iter().all(Option::is_some) && fits.is_sorted_by(|a, b| a > b), "{wanted}: {fits:?}");
+        }
     }
 }

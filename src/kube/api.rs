@@ -16,6 +16,8 @@ use tower::service_fn;
 use super::identity::{Name, ServiceAccount};
 use super::in_cluster::{InCluster, InClusterError, token};
 use crate::http::{HttpError, Network, Proxies, Trust, Unanswered, read_body};
+use crate::sys::cause::chain;
+use crate::trace::{End, Trace};
 
 /// The largest answer that is read, in bytes: what Kubernetes allows a secret to be, and its base64 and frame.
 const ANSWER_LIMIT: usize = 2 * 1024 * 1024;
@@ -29,6 +31,7 @@ struct Transport {
     client: reqwest::Client,
     server: String,
     token_file: PathBuf,
+    trace: Trace,
 }
 
 /// Why a request got no answer.
@@ -54,24 +57,35 @@ impl Transport {
         bearer.set_sensitive(true);
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let body = body.collect_bytes().await.map_err(TransportError::Body)?;
+        let (url, shown) = (format!("{}{path}", self.server), format!("{}{}", self.server, parts.uri.path()));
+        let asked = self.trace.begin(object(parts.uri.path()), parts.method.as_str(), shown);
         let sent = self
             .client
-            .request(parts.method, format!("{}{path}", self.server))
+            .request(parts.method, url)
             .headers(parts.headers)
             .header(AUTHORIZATION, bearer)
             .body(body)
             .send()
             .await;
-        let answer = sent.map_err(|error| TransportError::Unanswered {
-            server: self.server.clone(),
-            source: Unanswered::from(error),
-        })?;
+        let answer = match sent.map_err(Unanswered::from) {
+            Ok(answer) => answer,
+            Err(source) => {
+                asked.end(End::Unanswered { reason: chain(&source) });
+                return Err(TransportError::Unanswered { server: self.server, source });
+            }
+        };
+        let status = answer.status().as_u16();
         let mut response = Response::new(());
         *response.status_mut() = answer.status();
         *response.headers_mut() = answer.headers().clone();
-        let body = read_body(answer, ANSWER_LIMIT, "its answer")
-            .await
-            .map_err(|source| TransportError::Answer { server: self.server, source })?;
+        let body = match read_body(answer, ANSWER_LIMIT, "its answer").await {
+            Ok(body) => body,
+            Err(source) => {
+                asked.end(End::Unread { status, reason: chain(&source) });
+                return Err(TransportError::Answer { server: self.server, source });
+            }
+        };
+        asked.end(End::Answered { status });
         Ok(response.map(|()| Body::from(body)))
     }
 }
@@ -144,12 +158,18 @@ impl CallError {
 
 impl Api {
     /// A client for the cluster's API server.
-    pub(crate) fn new(network: &Network, cluster: &InCluster, deadline: Duration) -> Result<Self, HttpError> {
+    pub(crate) fn new(
+        network: &Network,
+        cluster: &InCluster,
+        deadline: Duration,
+        trace: &Trace,
+    ) -> Result<Self, HttpError> {
         let trust = Trust { public_roots: false, extra: vec![cluster.authority.clone()] };
         let transport = Transport {
             client: network.client(&trust, Proxies::Never)?,
             server: cluster.server.clone(),
             token_file: cluster.token_file.clone(),
+            trace: trace.clone(),
         };
         let service = service_fn(move |request| transport.clone().send(request));
         let client = ::kube::Client::new(service, cluster.account.namespace.as_str());
@@ -208,6 +228,16 @@ impl Api {
             Ok(cause) => CallError::Transport(*cause),
             Err(cause) => CallError::Client { server, source: ::kube::Error::Service(cause) },
         }
+    }
+}
+
+/// What a path of the API leads to, for people.
+fn object(path: &str) -> &'static str {
+    match path.rsplit('/').nth(1) {
+        Some("pods") => "pod",
+        Some("serviceaccounts") => "service account",
+        Some("secrets") => "pull secret",
+        Some(_) | None => "object",
     }
 }
 

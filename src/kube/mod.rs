@@ -20,6 +20,7 @@ use self::reader::Reader;
 use crate::credential::{NamedBy, Note, PullSecret};
 use crate::host::Env;
 use crate::http::Network;
+use crate::trace::Trace;
 
 /// How long one call may take.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(5);
@@ -61,13 +62,14 @@ pub struct PullSecrets {
 /// the service account's `imagePullSecrets`.
 ///
 /// Nothing here is an error: a pod without any of this is an ordinary pod. The calls are made one after the other; the
-/// future borrows what it is given and nothing else, so that it can be joined with other work.
-pub async fn pull_secrets(network: &Network, env: &Env, wanted: &Wanted<'_>) -> PullSecrets {
+/// future borrows what it is given and nothing else, so that it can be joined with other work. Every request is noted in
+/// `trace`.
+pub async fn pull_secrets(network: &Network, env: &Env, wanted: &Wanted<'_>, trace: &Trace) -> PullSecrets {
     let cluster = match InCluster::find(env, wanted.dir, wanted.namespace, wanted.service_account) {
         Ok(cluster) => cluster,
         Err(error) => return unasked(wanted, &error),
     };
-    match Api::new(network, &cluster, wanted.call_deadline) {
+    match Api::new(network, &cluster, wanted.call_deadline, trace) {
         Ok(api) => Reader::new(&api, &cluster).read(wanted.pull_secrets).await,
         Err(error) => {
             let note = Note::failed(cluster.account.to_string(), &error);

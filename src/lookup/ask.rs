@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::When;
-use super::document::{Failure, Found};
+use super::document::{Failure, Found, Wanted};
 use crate::authn;
 use crate::authn::helpers::Helpers;
 use crate::credential::{Credential, Note};
@@ -15,70 +15,62 @@ use crate::image::shown;
 use crate::registry::{self, Patience, Retry, Settings};
 use crate::spec::LookupSpec;
 use crate::sys::cause::chain;
+use crate::trace::{Requests, Trace};
 
 /// What is left of the attempt's time for the supervisor's own deadline: the child should be the one to say what it was
 /// waiting for.
 const MARGIN: Duration = Duration::from_millis(250);
 
-/// Asks the image's registry what the image would run.
+/// Asks the image's registry what the image would run, and tells every request that was made for it.
 pub(super) fn ask(spec: &LookupSpec, host: &Host, when: When) -> Result<Found, Failure> {
+    let trace = Trace::default();
+    let asked = ask_in_time(spec, host, when, &trace);
+    let requests = trace.requests();
+    match asked {
+        Ok(found) => Ok(Found { requests, ..found }),
+        Err(failure) => Err(Failure { requests, ..failure }),
+    }
+}
+
+fn ask_in_time(spec: &LookupSpec, host: &Host, when: When, trace: &Trace) -> Result<Found, Failure> {
     let failure = |reason: String| Failure::of(&spec.image, reason);
     let reference: Reference = spec.image.parse().map_err(|error| failure(chain(&error)))?;
-    let network = Network::new(&host.env).map_err(|error| failure(chain(&error)))?;
+    let platform = spec.platform.as_deref().map_or_else(|| Ok(Platform::host()), str::parse);
+    let platform = platform.map_err(|error| failure(chain(&error)))?;
+    let asked_for = |failure| {
+        let wanted = Wanted { image: reference.to_string(), platform: platform.to_string() };
+        Failure { wanted: Some(Box::new(wanted)), ..failure }
+    };
+    let network = Network::new(&host.env).map_err(|error| asked_for(failure(chain(&error))))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| failure(format!("the asynchronous runtime cannot be started: {error}")))?;
+        .map_err(|error| asked_for(failure(format!("the asynchronous runtime cannot be started: {error}"))))?;
+    let attempt = Attempt { spec, host, when, network: &network, reference: &reference, wanted: &platform, trace };
     let mut notes = Vec::new();
     let asked = runtime.block_on(async {
         let limit = spec.timeout.saturating_sub(MARGIN.min(spec.timeout / 4));
-        tokio::time::timeout(limit, ask_registry(spec, host, when, &network, &reference, &mut notes)).await
+        tokio::time::timeout(limit, attempt.ask_registry(&mut notes)).await
     });
-    asked.unwrap_or_else(|_| {
+    let asked = asked.unwrap_or_else(|_| {
         let registry = reference.registry();
         let reason = format!("no answer from {registry} within {:?} (-image_lookup_timeout)", spec.timeout);
+        notes.extend(registry::in_force(&network, &reference));
         Err(Failure { retryable: true, notes, ..failure(reason) })
-    })
+    });
+    asked.map_err(asked_for)
 }
 
-/// The lookup itself. Notes are left behind as they come, so that they are there when the time is up.
-async fn ask_registry(
-    spec: &LookupSpec,
-    host: &Host,
+/// What one attempt goes by.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    spec: &'a LookupSpec,
+    host: &'a Host,
     when: When,
-    network: &Network,
-    reference: &Reference,
-    notes: &mut Vec<Note>,
-) -> Result<Found, Failure> {
-    let gathered = gather(spec, host, when, network, reference, notes).await;
-    let settings = Settings {
-        certificates: spec.certificates.clone(),
-        insecure: spec.insecure.clone(),
-        patience: Patience::default(),
-    };
-    let (wanted, credentials) = (Platform::host(), &gathered.credentials);
-    match registry::fetch_image_telling(network, &settings, reference, &wanted, credentials, notes).await {
-        Ok(image) => Ok(Found {
-            image: reference.to_string(),
-            entrypoint: image.config.entrypoint,
-            cmd: image.config.cmd,
-            index_digest: image.index_digest.map(|digest| digest.to_string()),
-            manifest_digest: image.manifest_digest.to_string(),
-            config_digest: image.config_digest.to_string(),
-            platform: shown(&image.platform.to_string(), platform::SHOWN),
-            credential: image.credential,
-            notes: std::mem::take(notes),
-        }),
-        Err(error) => {
-            let retryable = match error.retry() {
-                Retry::Useless => false,
-                Retry::WithMoreCredentials => !gathered.complete,
-                Retry::Worthwhile => true,
-            };
-            let reason = chain(&error);
-            Err(Failure { retryable, notes: std::mem::take(notes), ..Failure::of(&spec.image, reason) })
-        }
-    }
+    network: &'a Network,
+    reference: &'a Reference,
+    wanted: &'a Platform,
+    trace: &'a Trace,
 }
 
 /// The credentials of a pod for an image, in the order in which they are tried.
@@ -88,46 +80,79 @@ struct Gathered {
     complete: bool,
 }
 
-/// Asks every source that a pod has for credentials.
-async fn gather(
-    spec: &LookupSpec,
-    host: &Host,
-    when: When,
-    network: &Network,
-    reference: &Reference,
-    notes: &mut Vec<Note>,
-) -> Gathered {
-    let env = &host.env;
-    let (registry, repository) = (reference.registry(), reference.repository());
-    let mut found = authn::Found::default();
-    #[cfg(feature = "kube")]
-    let complete = {
-        let wanted = crate::kube::Wanted {
-            dir: &spec.service_account_dir,
-            namespace: spec.namespace.as_deref(),
-            service_account: spec.service_account.as_deref(),
-            pull_secrets: &spec.pull_secrets,
-            call_deadline: crate::kube::CALL_DEADLINE,
+impl Attempt<'_> {
+    /// The lookup itself. Notes are left behind as they come, so that they are there when the time is up.
+    async fn ask_registry(self, notes: &mut Vec<Note>) -> Result<Found, Failure> {
+        let Self { spec, network, reference, wanted, trace, .. } = self;
+        let gathered = self.gather(notes).await;
+        let settings = Settings {
+            certificates: spec.certificates.clone(),
+            insecure: spec.insecure.clone(),
+            unverified: spec.unverified.clone(),
+            patience: Patience::default(),
         };
-        let read = crate::kube::pull_secrets(network, env, &wanted).await;
-        notes.extend(read.notes);
-        found.merge(authn::pull_secrets::credentials(&read.secrets, registry, repository));
-        read.complete
-    };
-    #[cfg(not(feature = "kube"))]
-    let complete = {
-        let _ = network;
-        if !spec.pull_secrets.is_empty() {
-            let secrets = format!("pull secrets {} of -image_pull_secrets", spec.pull_secrets.join(", "));
-            notes.push(Note::new(secrets, "not read: this entrypoint was built without the feature kube"));
+        let credentials = &gathered.credentials;
+        match registry::fetch_image_telling(network, &settings, reference, wanted, credentials, notes, trace).await {
+            Ok(image) => Ok(Found {
+                image: reference.to_string(),
+                entrypoint: image.config.entrypoint,
+                cmd: image.config.cmd,
+                index_digest: image.index_digest.map(|digest| digest.to_string()),
+                manifest_digest: image.manifest_digest.to_string(),
+                config_digest: image.config_digest.to_string(),
+                platform: shown(&image.platform.to_string(), platform::SHOWN),
+                wanted: wanted.to_string(),
+                credential: image.credential,
+                notes: std::mem::take(notes),
+                requests: Requests::default(),
+            }),
+            Err(error) => {
+                let retryable = match error.retry() {
+                    Retry::Useless => false,
+                    Retry::WithMoreCredentials => !gathered.complete,
+                    Retry::Worthwhile => true,
+                };
+                let reason = chain(&error);
+                Err(Failure { retryable, notes: std::mem::take(notes), ..Failure::of(&spec.image, reason) })
+            }
         }
-        true
-    };
-    found.merge(authn::mounted::credentials(&host.dirs.creds_secrets, &spec.mounted, registry, repository));
-    // A helper may take longer than the attempt has left.
-    notes.append(&mut found.notes);
-    let helpers = Helpers::in_attempt(spec.exec_helpers, when == When::Turn, env);
-    found.merge(authn::config_files::credentials(env, &helpers, registry, repository).await);
-    notes.extend(found.notes);
-    Gathered { credentials: found.credentials, complete: complete && !found.deferred }
+    }
+
+    /// Asks every source that a pod has for credentials.
+    async fn gather(self, notes: &mut Vec<Note>) -> Gathered {
+        let Self { spec, host, when, network, reference, trace, .. } = self;
+        let env = &host.env;
+        let (registry, repository) = (reference.registry(), reference.repository());
+        let mut found = authn::Found::default();
+        #[cfg(feature = "kube")]
+        let complete = {
+            let wanted = crate::kube::Wanted {
+                dir: &spec.service_account_dir,
+                namespace: spec.namespace.as_deref(),
+                service_account: spec.service_account.as_deref(),
+                pull_secrets: &spec.pull_secrets,
+                call_deadline: crate::kube::CALL_DEADLINE,
+            };
+            let read = crate::kube::pull_secrets(network, env, &wanted, trace).await;
+            notes.extend(read.notes);
+            found.merge(authn::pull_secrets::credentials(&read.secrets, registry, repository));
+            read.complete
+        };
+        #[cfg(not(feature = "kube"))]
+        let complete = {
+            let _ = (network, trace);
+            if !spec.pull_secrets.is_empty() {
+                let secrets = format!("pull secrets {} of -image_pull_secrets", spec.pull_secrets.join(", "));
+                notes.push(Note::new(secrets, "not read: this entrypoint was built without the feature kube"));
+            }
+            true
+        };
+        found.merge(authn::mounted::credentials(&host.dirs.creds_secrets, &spec.mounted, registry, repository));
+        // A helper may take longer than the attempt has left.
+        notes.append(&mut found.notes);
+        let helpers = Helpers::in_attempt(spec.exec_helpers, when == When::Turn, env);
+        found.merge(authn::config_files::credentials(env, &helpers, registry, repository).await);
+        notes.extend(found.notes);
+        Gathered { credentials: found.credentials, complete: complete && !found.deferred }
+    }
 }

@@ -6,6 +6,7 @@ use std::io::Write;
 use serde::{Deserialize, Serialize};
 
 use crate::note::Note;
+use crate::trace::Requests;
 
 /// What an image would run, and how that was found out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,10 +25,14 @@ pub struct Found {
     pub config_digest: String,
     /// The platform of the image, as its config has it.
     pub platform: String,
+    /// The platform that was asked for.
+    pub wanted: String,
     /// Where the credential that the registry accepted was found; none for an anonymous lookup.
     pub credential: Option<String>,
     /// What became of every source that was asked.
     pub notes: Vec<Note>,
+    /// Every request that was made.
+    pub requests: Requests,
 }
 
 /// Why nothing was found. Shown, it is one sentence.
@@ -35,25 +40,51 @@ pub struct Found {
 pub struct Failure {
     /// The image as written.
     pub image: String,
+    /// What was to be asked for, if the image's reference is one and the child came to tell.
+    pub wanted: Option<Box<Wanted>>,
     /// What went wrong.
     pub reason: String,
     /// Whether asking again later may help.
     pub retryable: bool,
     /// What became of every source that was asked.
     pub notes: Vec<Note>,
+    /// Every request that was made, if the child came to tell.
+    pub requests: Requests,
+}
+
+/// What a registry is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// The image's canonical reference.
+    pub image: String,
+    /// The platform.
+    pub platform: String,
 }
 
 impl Failure {
     /// A failure before any source was asked, for good.
     #[must_use]
     pub fn of(image: &str, reason: String) -> Self {
-        Self { image: image.to_owned(), reason, retryable: false, notes: Vec::new() }
+        Self {
+            image: image.to_owned(),
+            wanted: None,
+            reason,
+            retryable: false,
+            notes: Vec::new(),
+            requests: Requests::default(),
+        }
+    }
+
+    /// The sentence without what became of every source.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        format!("cannot look up the command of image {}: {}", self.image, self.reason)
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot look up the command of image {}: {}", self.image, self.reason)?;
+        f.write_str(&self.summary())?;
         for (index, note) in self.notes.iter().enumerate() {
             write!(f, "{}{note}", if index == 0 { "; tried: " } else { "; " })?;
         }
@@ -80,6 +111,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Result<Found, Failure>, serde_json::E
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::{End, Trace};
 
     #[test]
     fn a_document_arrives_as_it_was_written() {
@@ -91,8 +123,15 @@ mod tests {
             manifest_digest: "sha256:a".into(),
             config_digest: "sha256:b".into(),
             platform: "linux/amd64".into(),
+            wanted: "linux/amd64".into(),
             credential: Some("pull secret ci/regcred, key \"docker.io\"".into()),
             notes: vec![Note::new("service account ci/builder", "read")],
+            requests: {
+                let trace = Trace::default();
+                trace.begin("manifest", "GET", "https://r/").end(End::Answered { status: 200 });
+                trace.begin("config", "GET", "https://r/").end(End::Unanswered { reason: "no".into() });
+                trace.requests()
+            },
         };
         for result in [Ok(found), Err(Failure::of("x", "y".into()))] {
             let mut pipe = Vec::new();

@@ -11,7 +11,7 @@ mod pause;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-pub use document::{Failure, Found};
+pub use document::{Failure, Found, Wanted};
 
 use crate::host::Host;
 use crate::outcome::ChildExit;
@@ -166,14 +166,19 @@ fn read(spec: &LookupSpec, ended: Ended) -> Result<Found, Failure> {
         Ended::Died(ChildExit::Code(code)) => {
             failure(format!("the lookup's process ended with code {code} and no answer"))
         }
-        Ended::Died(ChildExit::Signal(number)) => failure(format!(
-            "the lookup's process was killed by {} before it had an answer: if that was the out-of-memory killer, give \
-             the step more memory",
-            signals::name(number)
-        )),
+        Ended::Died(ChildExit::Signal(number)) => failure(death(number)),
         Ended::TimedOut => failure(format!("no answer within {:?} (-image_lookup_timeout)", spec.timeout)),
         Ended::TooLong => failure("the lookup's answer is longer than 1 MiB".to_owned()),
     }
+}
+
+/// What to say of a child that a signal killed.
+fn death(number: i32) -> String {
+    let hint = match number {
+        libc::SIGKILL => ": if that was the out-of-memory killer, give the step more memory",
+        _ => "",
+    };
+    format!("the lookup's process was killed by {} before it had an answer{hint}", signals::name(number))
 }
 
 /// The child's life.
@@ -188,4 +193,16 @@ fn ask_in_child(spec: &LookupSpec, host: &Host, when: When, pipe: std::fs::File,
 fn ask_in_child(spec: &LookupSpec, _: &Host, _: When, pipe: std::fs::File, _: u32, _: &Mask) -> u8 {
     let failure = Failure::of(&spec.image, "this entrypoint was built without the feature lookup".to_owned());
     u8::from(document::write(pipe, &Err(failure)).is_err())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_kill_is_suspected_to_be_the_out_of_memory_killer_s() {
+        assert_eq!(death(libc::SIGSEGV), "the lookup's process was killed by SIGSEGV before it had an answer");
+        let kill = death(libc::SIGKILL);
+        assert!(kill.contains("SIGKILL") && kill.ends_with("give the step more memory"), "{kill}");
+    }
 }

@@ -1,23 +1,26 @@
 //! One question to a registry or to whom it names: tried again when that helps, redirects by hand, a bounded answer.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use reqwest::{Method, StatusCode, Url};
 
-use super::error::{What, words};
+use super::error::{WORDS, What, words};
 use super::place::{self, Purpose, host_and_port, same_origin};
-use super::{Refusal, RegistryError, Settings};
+use super::traced::traced;
+use super::{Refusal, RegistryError, Settings, retry_after};
 use crate::credential::Note;
 use crate::http::{HttpError, Network, Proxies, Trust, Unanswered, read_body};
 use crate::image::shown;
 use crate::secret::Secret;
+use crate::sys::cause::chain;
+use crate::trace::{End, Trace};
 
 /// How many redirects are followed.
 const REDIRECTS: usize = 10;
-/// The longest part of a registry's own words that is shown, in characters.
-const WORDS: usize = 200;
 /// The longest error body that is looked at, in bytes.
 const ERROR_BODY: usize = 64 << 10;
 
@@ -27,11 +30,23 @@ pub(super) struct Asker<'a> {
     pub(super) settings: &'a Settings,
     /// The registry's root, by which it is asked now.
     pub(super) registry: Url,
-    clients: Vec<(Vec<PathBuf>, reqwest::Client)>,
+    clients: Vec<(Trusting, reqwest::Client)>,
+    /// Whom the last request was for: when a lookup fails, that is the one that failed.
+    last: Url,
     pauses_left: Duration,
     pub(super) notes: &'a mut Vec<Note>,
     /// What no message may repeat.
     secrets: Vec<Secret>,
+    trace: &'a Trace,
+}
+
+/// Whom a client trusts: two places for which that is the same share it.
+#[derive(Clone, PartialEq, Eq)]
+struct Trusting {
+    /// PEM files beyond the public authorities.
+    extra: Vec<PathBuf>,
+    /// The host that is believed without a proof.
+    believed: Option<String>,
 }
 
 /// What is asked.
@@ -67,10 +82,10 @@ impl Answer {
         self.headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
     }
 
-    /// The pause that the server asks for, if it says so in seconds.
+    /// The pause that the server asks for.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?;
-        text.trim().parse().ok().map(Duration::from_secs)
+        let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok());
+        retry_after::pause(text(RETRY_AFTER)?, text(DATE), SystemTime::now())
     }
 
     /// The answer as a refusal.
@@ -87,9 +102,23 @@ impl Answer {
 }
 
 impl<'a> Asker<'a> {
-    pub(super) fn new(network: &'a Network, settings: &'a Settings, registry: Url, notes: &'a mut Vec<Note>) -> Self {
+    pub(super) fn new(
+        network: &'a Network,
+        settings: &'a Settings,
+        registry: Url,
+        notes: &'a mut Vec<Note>,
+        trace: &'a Trace,
+    ) -> Self {
         let pauses_left = settings.patience.budget;
-        Self { network, settings, registry, clients: Vec::new(), pauses_left, notes, secrets: Vec::new() }
+        let last = registry.clone();
+        Self { network, settings, registry, clients: Vec::new(), last, pauses_left, notes, secrets: Vec::new(), trace }
+    }
+
+    /// Adds to the story of a failure what the environment decided: the sentence may name the proxy already.
+    pub(super) fn note_failure(&mut self, error: &RegistryError) {
+        let proxy = if error.names_proxy() { None } else { self.network.proxy_in_force(&self.last) };
+        self.notes.extend(proxy);
+        self.notes.extend_from_slice(self.network.roots_in_force());
     }
 
     /// Whoever is shown this may repeat it, and is not repeated.
@@ -140,7 +169,7 @@ impl<'a> Asker<'a> {
         let mut own = true;
         for _ in 0..=REDIRECTS {
             own = own && same_origin(&url, start);
-            let answer = self.once(&url, question, own).await?;
+            let answer = self.once(&url, question, own, start).await?;
             let location = answer.headers.get(LOCATION).filter(|_| answer.status.is_redirection());
             match location {
                 Some(location) if question.form.is_none() => url = self.redirected(&url, location, question.what)?,
@@ -164,19 +193,27 @@ impl<'a> Asker<'a> {
         let _ = target.set_password(None);
         let purpose = match what {
             What::Token => Purpose::Token,
-            What::Manifest | What::Config | What::Root => Purpose::Storage,
+            What::Config => Purpose::VerifiedStorage,
+            What::Manifest | What::Root => Purpose::Storage,
         };
         place::check(&target, &self.registry, purpose, self.settings)
             .map_err(|source| refused(&without_secrets(&target), source))?;
         Ok(target)
     }
 
-    /// One request.
-    async fn once(&mut self, url: &Url, question: &Question<'_>, own: bool) -> Result<Answer, RegistryError> {
+    /// One request, `start` or where its redirects lead.
+    async fn once(
+        &mut self,
+        url: &Url,
+        question: &Question<'_>,
+        own: bool,
+        start: &Url,
+    ) -> Result<Answer, RegistryError> {
         let host = host_and_port(url);
+        self.last = url.clone();
         let client = self.client(url)?;
         let method = if question.form.is_some() { Method::POST } else { Method::GET };
-        let mut request = client.request(method, url.clone());
+        let mut request = client.request(method.clone(), url.clone());
         if let Some(accept) = question.accept {
             request = request.header(ACCEPT, accept);
         }
@@ -189,37 +226,68 @@ impl<'a> Asker<'a> {
         if let Some(form) = question.form {
             request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.expose().to_owned());
         }
-        let response = request.send().await.map_err(|error| {
-            let proxy = self.network.proxies().shown_for(url);
-            RegistryError::unanswered(question.what, host.clone(), proxy, Unanswered::from(error))
-        })?;
+        let asked = self.trace.begin(question.what.noun(), method.as_str(), self.traced(url, question.what, start));
+        let response = match request.send().await.map_err(Unanswered::from) {
+            Ok(response) => response,
+            Err(error) => {
+                asked.end(End::Unanswered { reason: chain(&error) });
+                let proxy = self.network.proxies().proxy_for(url).cloned();
+                return Err(RegistryError::unanswered(question.what, host, proxy, error));
+            }
+        };
+        if place::is_unverified(url, self.settings) {
+            self.note_once(Note::new(
+                format!("certificate of {host}"),
+                "not verified (-image_skip_tls_verify_registry)",
+            ));
+        }
         let (status, headers) = (response.status(), response.headers().clone());
         let body = if status.is_success() {
-            read_body(response, question.what.limit(), question.what.name())
-                .await
-                .map_err(|source| RegistryError::Body { host: host.clone(), source })?
+            match read_body(response, question.what.limit(), question.what.name()).await {
+                Ok(body) => body,
+                Err(source) => {
+                    asked.end(End::Unread { status: status.as_u16(), reason: chain(&source) });
+                    return Err(RegistryError::Body { host, source });
+                }
+            }
         } else {
             // An error's body only decorates a message: one that is too long or breaks off is none.
             read_body(response, ERROR_BODY, question.what.name()).await.unwrap_or_default()
         };
+        asked.end(End::Answered { status: status.as_u16() });
         let words = if status.is_success() { None } else { self.words(&body) };
         Ok(Answer { status, headers, body, words, host, own })
+    }
+
+    /// A request's URL for the story. Somebody else chose where redirects lead and tokens are had.
+    fn traced(&self, url: &Url, what: What, start: &Url) -> String {
+        let ours = url == start && what != What::Token;
+        traced(url, what, if ours { &[] } else { &self.secrets })
+    }
+
+    fn note_once(&mut self, note: Note) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 
     /// The client for a place: it trusts the public authorities, those named for the registry (whose token service and
     /// storage are often under the same private one), and those named for the place itself.
     fn client(&mut self, url: &Url) -> Result<reqwest::Client, RegistryError> {
-        let trusted = |(key, _): &&(String, PathBuf)| place::is_named(key, url) || place::is_named(key, &self.registry);
-        let extra: Vec<PathBuf> =
-            self.settings.certificates.iter().filter(trusted).map(|(_, path)| path.clone()).collect();
-        if let Some((_, client)) = self.clients.iter().find(|(own, _)| *own == extra) {
+        let named = |(key, _): &&(String, PathBuf)| place::is_named(key, url) || place::is_named(key, &self.registry);
+        let extra = self.settings.certificates.iter().filter(named).map(|(_, path)| path.clone()).collect();
+        let believed = url.host_str().filter(|_| place::is_unverified(url, self.settings)).map(str::to_owned);
+        let trusting = Trusting { extra, believed };
+        if let Some((_, client)) = self.clients.iter().find(|(own, _)| *own == trusting) {
             return Ok(client.clone());
         }
-        let client = self
-            .network
-            .client(&Trust { public_roots: true, extra: extra.clone() }, Proxies::FromEnvironment)
-            .map_err(|source: HttpError| RegistryError::Client { host: host_and_port(url), source })?;
-        self.clients.push((extra, client.clone()));
+        let trust = Trust { public_roots: true, extra: trusting.extra.clone() };
+        let client = match &trusting.believed {
+            Some(host) => self.network.client_believing(host, &trust, Proxies::FromEnvironment),
+            None => self.network.client(&trust, Proxies::FromEnvironment),
+        };
+        let client = client.map_err(|source: HttpError| RegistryError::Client { host: host_and_port(url), source })?;
+        self.clients.push((trusting, client.clone()));
         Ok(client)
     }
 }

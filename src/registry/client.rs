@@ -10,10 +10,11 @@ use super::place::{self, host_and_port};
 use super::token::{TokenAnswer, TokenService, basic, bearer};
 use super::{Challenge, FetchFailure, FetchedImage, Refusal, RegistryError, Settings};
 use crate::credential::{Credential, Note, Proof};
-use crate::http::{Network, Unanswered};
+use crate::http::{Network, Proxy, Unanswered};
 use crate::image::manifest::{ACCEPT, Candidate};
 use crate::image::platform::SHOWN as PLATFORM;
 use crate::image::{Descriptor, Digest, Document, ImageConfig, Index, Manifest, Platform, Reference, shown};
+use crate::trace::Trace;
 
 /// How many documents an index may lead to before one is found that fits, and how deep indexes may be nested.
 const DOCUMENTS: usize = 10;
@@ -24,7 +25,7 @@ const CHALLENGES: usize = 2;
 const SCHEMES: usize = 5;
 
 /// Asks the registry of `reference` what the image for `platform` runs. Each credential is tried in turn, then none; the
-/// first that the registry accepts wins.
+/// first that the registry accepts wins. Every request is noted in `trace`.
 ///
 /// # Errors
 ///
@@ -35,9 +36,10 @@ pub async fn fetch_image(
     reference: &Reference,
     platform: &Platform,
     credentials: &[Credential],
+    trace: &Trace,
 ) -> Result<FetchedImage, FetchFailure> {
     let mut notes = Vec::new();
-    match fetch_image_telling(network, settings, reference, platform, credentials, &mut notes).await {
+    match fetch_image_telling(network, settings, reference, platform, credentials, &mut notes, trace).await {
         Ok(image) => Ok(FetchedImage { notes, ..image }),
         Err(error) => Err(FetchFailure { error, notes }),
     }
@@ -55,18 +57,19 @@ pub async fn fetch_image_telling(
     platform: &Platform,
     credentials: &[Credential],
     story: &mut Vec<Note>,
+    trace: &Trace,
 ) -> Result<FetchedImage, RegistryError> {
     let Some(registry) = place::root(reference.registry()) else {
         return Err(RegistryError::Host { registry: reference.registry().to_owned() });
     };
-    let mut asker = Asker::new(network, settings, registry, story);
+    let mut asker = Asker::new(network, settings, registry, story, trace);
     for credential in credentials {
         let (Proof::Basic { password: secret, .. } | Proof::IdentityToken(secret) | Proof::RegistryToken(secret)) =
             &credential.proof;
         asker.keep_secret(secret.clone());
     }
     let mut lookup = Lookup { asker, reference, wanted: platform, reached: false, root: None };
-    lookup.with_each(credentials).await
+    lookup.with_each(credentials).await.inspect_err(|error| lookup.asker.note_failure(error))
 }
 
 struct Lookup<'a> {
@@ -405,11 +408,12 @@ impl Lookup<'_> {
     }
 }
 
-/// Whether a failure shows that a host does not speak TLS, rather than being slow, or not who it should be.
+/// Whether a failure shows that a host does not speak TLS, rather than being slow, or not who it should be. What a proxy
+/// that is itself spoken to in TLS has to do with that cannot be told.
 fn speaks_no_tls(error: &RegistryError, registry: &str) -> bool {
-    if let RegistryError::NotTls { host, .. } | RegistryError::Unanswered { host, source: Unanswered::Refused, .. } =
-        error
-    {
+    if let RegistryError::NotTls { host, proxy, .. } = error {
+        host == registry && !proxy.as_ref().is_some_and(Proxy::is_tls)
+    } else if let RegistryError::Unanswered { host, source: Unanswered::Refused, .. } = error {
         host == registry
     } else {
         false

@@ -6,8 +6,11 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::PlaceError;
-use crate::http::{HttpError, Unanswered};
-use crate::image::{ConfigError, DigestMismatch, ManifestError};
+use crate::http::{HttpError, Proxy, Unanswered};
+use crate::image::{ConfigError, DigestMismatch, ManifestError, shown};
+
+/// The longest part of a registry's own words that is shown, in characters.
+pub(super) const WORDS: usize = 200;
 
 /// What was being fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +35,11 @@ impl What {
             Self::Token => "the token",
             Self::Root => "the API version",
         }
+    }
+
+    /// Without it.
+    pub(super) fn noun(self) -> &'static str {
+        self.name().trim_start_matches("the ")
     }
 
     /// The longest body, in bytes. Registries need not take manifests above 4 MiB either
@@ -105,14 +113,14 @@ pub enum RegistryError {
         source: HttpError,
     },
     /// No answer.
-    #[error("cannot ask the {giver} {host}{}", via(proxy.as_deref()))]
+    #[error("cannot ask the {giver} {host}{}", via(proxy.as_ref()))]
     Unanswered {
         /// `registry` or `token service`.
         giver: &'static str,
         /// Whom.
         host: String,
         /// The proxy in between.
-        proxy: Option<String>,
+        proxy: Option<Proxy>,
         /// Why.
         source: Unanswered,
     },
@@ -120,7 +128,7 @@ pub enum RegistryError {
     #[error(
         "cannot ask the {giver} {host}{}: its certificate is signed by an authority that is not trusted here; if it is \
          yours, name its file with -image_registry_certificate {host}=/path/to/ca.pem",
-        via(proxy.as_deref())
+        via(proxy.as_ref())
     )]
     UnknownAuthority {
         /// `registry` or `token service`.
@@ -128,18 +136,45 @@ pub enum RegistryError {
         /// Whom.
         host: String,
         /// The proxy in between.
-        proxy: Option<String>,
+        proxy: Option<Proxy>,
     },
     /// It answers, but not in TLS.
     #[error(
-        "cannot ask the {giver} {host}: what answers there does not speak TLS; if it is meant to speak plain http, allow \
-         that with -image_insecure_registry {host}"
+        "cannot ask the {giver} {host}{}: what answers there does not speak TLS; {}",
+        via(proxy.as_ref()),
+        plain(host, proxy.as_ref())
     )]
     NotTls {
         /// `registry` or `token service`.
         giver: &'static str,
         /// Whom.
         host: String,
+        /// The proxy in between.
+        proxy: Option<Proxy>,
+    },
+    /// The proxy in between does not answer.
+    #[error("cannot ask the {giver} {host}: the proxy {proxy} cannot be reached")]
+    ProxyUnreachable {
+        /// `registry` or `token service`.
+        giver: &'static str,
+        /// Whom.
+        host: String,
+        /// The proxy.
+        proxy: Proxy,
+        /// Why.
+        source: Unanswered,
+    },
+    /// The proxy in between answers, and does not let the connection through.
+    #[error("cannot ask the {giver} {host}: the proxy {proxy} opens no connection to it: {reason}")]
+    ProxyRefuses {
+        /// `registry` or `token service`.
+        giver: &'static str,
+        /// Whom.
+        host: String,
+        /// The proxy.
+        proxy: Proxy,
+        /// In the words of the library, which knows no more.
+        reason: String,
     },
     /// The answer cannot be read.
     #[error("cannot use the answer of {host}")]
@@ -311,20 +346,40 @@ pub enum Retry {
 
 impl RegistryError {
     /// A request that got no answer; some reasons have a sentence of their own, with what to do.
-    pub(super) fn unanswered(what: What, host: String, proxy: Option<String>, source: Unanswered) -> Self {
+    pub(super) fn unanswered(what: What, host: String, proxy: Option<Proxy>, source: Unanswered) -> Self {
         let giver = what.giver();
-        match source {
-            Unanswered::UnknownAuthority => Self::UnknownAuthority { giver, host, proxy },
-            Unanswered::NotTls => Self::NotTls { giver, host },
-            source @ (Unanswered::Refused
-            | Unanswered::Unreachable
-            | Unanswered::Name(_)
-            | Unanswered::TimedOut
-            | Unanswered::Certificate(_)
-            | Unanswered::Handshake(_)
-            | Unanswered::Closed
-            | Unanswered::NotHttp
-            | Unanswered::Other(_)) => Self::Unanswered { giver, host, proxy, source },
+        match (source, proxy) {
+            (Unanswered::UnknownAuthority, proxy) => Self::UnknownAuthority { giver, host, proxy },
+            (Unanswered::NotTls, proxy) => Self::NotTls { giver, host, proxy },
+            // The proxy resolves the registry's name and connects to it: what is tried from here is the proxy.
+            (source @ (Unanswered::Refused | Unanswered::Unreachable | Unanswered::Name(_)), Some(proxy)) => {
+                Self::ProxyUnreachable { giver, host, proxy, source }
+            }
+            (Unanswered::Other(error), Some(proxy)) if error.is_connect() => {
+                Self::ProxyRefuses { giver, host, proxy, reason: innermost(&error) }
+            }
+            (
+                source @ (Unanswered::Refused
+                | Unanswered::Unreachable
+                | Unanswered::Name(_)
+                | Unanswered::TimedOut
+                | Unanswered::Certificate(_)
+                | Unanswered::Handshake(_)
+                | Unanswered::Closed
+                | Unanswered::NotHttp
+                | Unanswered::Other(_)),
+                proxy,
+            ) => Self::Unanswered { giver, host, proxy, source },
+        }
+    }
+
+    /// Whether the sentence names the proxy in between already.
+    pub(super) fn names_proxy(&self) -> bool {
+        if let Self::Unanswered { proxy, .. } | Self::UnknownAuthority { proxy, .. } | Self::NotTls { proxy, .. } = self
+        {
+            proxy.is_some()
+        } else {
+            matches!(self, Self::ProxyUnreachable { .. } | Self::ProxyRefuses { .. })
         }
     }
 
@@ -349,6 +404,8 @@ impl RegistryError {
             | Self::Unanswered { .. }
             | Self::UnknownAuthority { .. }
             | Self::NotTls { .. }
+            | Self::ProxyUnreachable { .. }
+            | Self::ProxyRefuses { .. }
             | Self::Body { .. }
             | Self::TooManyRequests { .. }
             | Self::Status { .. }
@@ -372,8 +429,25 @@ impl RegistryError {
     }
 }
 
-fn via(proxy: Option<&str>) -> String {
+fn via(proxy: Option<&Proxy>) -> String {
     proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default()
+}
+
+/// What to do about somebody who does not speak TLS.
+fn plain(host: &str, proxy: Option<&Proxy>) -> String {
+    if proxy.is_some_and(Proxy::is_tls) {
+        return "if that is the proxy, write its address with http:// instead of https://".to_owned();
+    }
+    format!("if it is meant to speak plain http, allow that with -image_insecure_registry {host}")
+}
+
+/// The last of an error's causes: what it is about in the end.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    shown(&last.to_string(), WORDS)
 }
 
 fn counted(credentials: usize) -> String {

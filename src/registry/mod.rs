@@ -8,7 +8,9 @@ mod challenge;
 mod client;
 mod error;
 mod place;
+mod retry_after;
 mod token;
+mod traced;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,7 +20,8 @@ pub use self::client::{fetch_image, fetch_image_telling};
 pub use self::error::{Refusal, RegistryError, Retry, What};
 pub use self::place::PlaceError;
 use crate::credential::Note;
-use crate::image::{Digest, ImageConfig, Platform};
+use crate::http::Network;
+use crate::image::{Digest, ImageConfig, Platform, Reference};
 
 /// What the command line says about registries. Registries are written `host[:port]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub struct Settings {
     pub certificates: Vec<(String, PathBuf)>,
     /// Registries that may be spoken to over plain http, and be shown credentials over it.
     pub insecure: Vec<String>,
+    /// Registries and token services whose certificate does not matter, each for itself alone.
+    pub unverified: Vec<String>,
     /// How transient failures are borne.
     pub patience: Patience,
 }
@@ -54,6 +59,14 @@ impl Patience {
     pub fn without_pauses() -> Self {
         Self { first_pause: Duration::ZERO, budget: Duration::ZERO, ..Self::default() }
     }
+}
+
+/// What the environment decides about asking an image's registry, for the story of a lookup that was given up: the proxy
+/// in between, and what became of certificates that variables name.
+#[must_use]
+pub fn in_force(network: &Network, reference: &Reference) -> Vec<Note> {
+    let proxy = place::root(reference.registry()).and_then(|registry| network.proxy_in_force(&registry));
+    proxy.into_iter().chain(network.roots_in_force().iter().cloned()).collect()
 }
 
 /// What a registry said about an image.

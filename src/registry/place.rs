@@ -22,6 +22,12 @@ pub enum PlaceError {
     /// Plain http from a registry that speaks https.
     #[error("it is plain http, and the registry speaks https")]
     PlainHttp,
+    /// A token service on a private address that nobody has named.
+    #[error(
+        "it is on a private address, where the registry is not: if it is the registry's own, name it with \
+         -image_registry_certificate HOST:PORT=PATH"
+    )]
+    Private,
     /// An address that is meaningful only inside a machine or a network.
     #[error("it is on a {kind} address, where the registry is not")]
     Internal {
@@ -35,8 +41,10 @@ pub enum PlaceError {
 pub(super) enum Purpose {
     /// A token service: it may be shown a credential, and its answer is sent back to the registry.
     Token,
-    /// Where a redirect leads: it is shown nothing, and its answer is verified. Storage on a private address is common.
+    /// Where a redirect leads: it is shown nothing. Storage on a private address is common.
     Storage,
+    /// Where a redirect of something leads whose digest is known: whoever answers, only the right bytes are taken.
+    VerifiedStorage,
 }
 
 /// The URL of a registry's root over https.
@@ -79,9 +87,19 @@ pub(super) fn plain_http_allowed(url: &Url, settings: &Settings) -> bool {
     is_loopback(url) || is_listed(url, settings)
 }
 
+/// Whether the command line names a place, in whatever flag.
+fn is_known(url: &Url, settings: &Settings) -> bool {
+    is_listed(url, settings) || settings.certificates.iter().any(|(key, _)| is_named(key, url))
+}
+
 /// Whether a place is this machine itself. The names are those that the resolver never asks anybody about.
 pub(super) fn is_loopback(url: &Url) -> bool {
     internal(url) == Some("loopback")
+}
+
+/// Whether anybody is believed to be whom this URL names, whatever certificate is shown.
+pub(super) fn is_unverified(url: &Url, settings: &Settings) -> bool {
+    url.scheme() == "https" && settings.unverified.iter().any(|key| is_named(key, url))
 }
 
 /// Which kind of inner address a URL's host is, if it is one.
@@ -123,6 +141,7 @@ pub(super) fn check(target: &Url, registry: &Url, purpose: Purpose, settings: &S
     match target.scheme() {
         "https" => {}
         "http" if registry.scheme() == "http" || here || is_listed(target, settings) => {}
+        "http" if purpose == Purpose::VerifiedStorage => {}
         "http" => return Err(PlaceError::PlainHttp),
         _ => return Err(PlaceError::Scheme),
     }
@@ -131,10 +150,15 @@ pub(super) fn check(target: &Url, registry: &Url, purpose: Purpose, settings: &S
         return Ok(());
     }
     match (internal(target), purpose) {
-        (None, _) | (Some("private"), Purpose::Storage) => Ok(()),
+        (None, _) | (Some("private"), Purpose::Storage | Purpose::VerifiedStorage) => Ok(()),
         // GitLab's registry is on one port, and its token service on another.
         (Some("private"), Purpose::Token) if target.host_str() == registry.host_str() => Ok(()),
-        (Some(kind), Purpose::Token | Purpose::Storage) => Err(PlaceError::Internal { kind }),
+        // Harbor that is reached by name and calls itself by its address: somebody who runs this pod has named it.
+        (Some("private"), Purpose::Token) if is_known(target, settings) => Ok(()),
+        (Some("private"), Purpose::Token) => Err(PlaceError::Private),
+        (Some(kind), Purpose::Token | Purpose::Storage | Purpose::VerifiedStorage) => {
+            Err(PlaceError::Internal { kind })
+        }
     }
 }
 
@@ -166,16 +190,16 @@ mod tests {
             ("http://auth.example/token", "http://registry.example", Ok(())),
             ("ftp://auth.example/token", registry, Err(PlaceError::Scheme)),
             ("unix:/run/token", registry, Err(PlaceError::NotAUrl)),
-            ("https://10.0.0.1/token", registry, internal("private")),
-            ("https://192.168.1.1/token", registry, internal("private")),
-            ("https://100.100.100.200/token", registry, internal("private")),
+            ("https://10.0.0.1/token", registry, Err(PlaceError::Private)),
+            ("https://192.168.1.1/token", registry, Err(PlaceError::Private)),
+            ("https://100.100.100.200/token", registry, Err(PlaceError::Private)),
             ("https://169.254.169.254/token", registry, internal("link-local")),
             ("https://127.0.0.1/token", registry, internal("loopback")),
             ("https://localhost/token", registry, internal("loopback")),
             ("https://0.0.0.0/token", registry, internal("unspecified")),
             ("https://[::1]/token", registry, internal("loopback")),
             ("https://[::ffff:169.254.169.254]/token", registry, internal("link-local")),
-            ("https://[fd00:ec2::254]/token", registry, internal("private")),
+            ("https://[fd00:ec2::254]/token", registry, Err(PlaceError::Private)),
             ("https://[fe80::1]/token", registry, internal("link-local")),
             // Other ways to write an address: the URL parser makes them one.
             ("https://0x7f.1/token", registry, internal("loopback")),
@@ -183,7 +207,7 @@ mod tests {
             ("https://10.0.0.1/token", "https://10.0.0.1", Ok(())),
             ("https://10.0.0.1/jwt/auth", "https://10.0.0.1:5050", Ok(())),
             ("http://10.0.0.1/jwt/auth", "https://10.0.0.1:5050", Err(PlaceError::PlainHttp)),
-            ("https://10.0.0.2/jwt/auth", "https://10.0.0.1:5050", internal("private")),
+            ("https://10.0.0.2/jwt/auth", "https://10.0.0.1:5050", Err(PlaceError::Private)),
             ("https://169.254.169.254/", "https://169.254.169.254:5050", internal("link-local")),
             ("http://127.0.0.1:5001/token", "https://127.0.0.1:5000", Ok(())),
             ("http://10.0.0.1/token", "https://localhost:5000", Ok(())),
@@ -191,6 +215,12 @@ mod tests {
             let found = check(&url(target), &url(registry), Purpose::Token, &insecure(&["listed.example"]));
             assert_eq!(found, verdict, "{target} of {registry}");
         }
+        let named = Settings { certificates: vec![("10.0.0.1".into(), "/ca.pem".into())], ..Settings::default() };
+        let check = |target| check(&url(target), &url(registry), Purpose::Token, &named);
+        assert_eq!(
+            (check("https://10.0.0.1/token"), check("https://10.0.0.2/token")),
+            (Ok(()), Err(PlaceError::Private))
+        );
     }
 
     #[test]
@@ -201,6 +231,16 @@ mod tests {
         assert_eq!(check("http://10.0.0.1/bucket"), Err(PlaceError::PlainHttp));
         assert_eq!(check("https://169.254.169.254/"), Err(PlaceError::Internal { kind: "link-local" }));
         assert_eq!(check("https://localhost/"), Err(PlaceError::Internal { kind: "loopback" }));
+    }
+
+    #[test]
+    fn what_is_verified_may_come_over_plain_http_but_not_from_the_node() {
+        let registry = url("https://registry.example");
+        let check = |target| check(&url(target), &registry, Purpose::VerifiedStorage, &Settings::default());
+        assert_eq!(check("http://minio.example:9000/bucket"), Ok(()));
+        assert_eq!(check("http://10.0.0.1:9000/bucket"), Ok(()));
+        assert_eq!(check("http://169.254.169.254/"), Err(PlaceError::Internal { kind: "link-local" }));
+        assert_eq!(check("ftp://minio.example/"), Err(PlaceError::Scheme));
     }
 
     #[test]

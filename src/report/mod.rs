@@ -33,14 +33,8 @@ pub fn report(outcome: &Outcome, spec: &StepSpec, dirs: &Dirs, started_at: Optio
     leave(outcome, spec, dirs, started_at).finish()
 }
 
-/// Reports a command line that cannot be followed, as far as its post file and termination path could be made out. The
-/// sentence goes into the message; it is for the caller to say. Returns the exit code.
-#[must_use]
-pub fn report_usage(sentence: &str, post_file: Option<&Path>, termination_path: Option<&Path>) -> u8 {
-    leave_usage(sentence, post_file, termination_path).finish()
-}
-
-/// [`report_usage`] without its last part, as [`leave`] is to [`report`].
+/// Reports a command line that cannot be followed, as far as its post file and termination path could be made out,
+/// without the report's last part. The sentence goes into the message; it is for the caller to say.
 pub fn leave_usage(sentence: &str, post_file: Option<&Path>, termination_path: Option<&Path>) -> Left {
     let mut left = Left::new(&Outcome::not_run(NotRunKind::Usage, sentence), OnError::StopAndFail);
     left.lines.clear();

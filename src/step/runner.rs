@@ -17,6 +17,9 @@ use crate::sys::signals::Signals;
 /// How often the cancel file is looked at, as in Tekton.
 const CANCEL_POLL: Duration = Duration::from_secs(1);
 
+/// How long a step must live to be a long one.
+const SETTLING: Duration = Duration::from_millis(100);
+
 /// A step that has been started.
 #[derive(Debug)]
 pub struct Running {
@@ -44,16 +47,23 @@ impl Running {
     /// # Errors
     /// When our signals cannot be read any more; the step has been killed then.
     pub fn until_it_ends(mut self, signals: &mut Signals) -> io::Result<Outcome> {
-        memory::release_program_pages();
         self.supervise(signals).inspect_err(|_| process::kill_group(self.step))
     }
 
     fn supervise(&mut self, signals: &mut Signals) -> io::Result<Outcome> {
+        // Most of the program's pages are not needed beside a step. One that ends at once is not worth the trouble.
+        let mut settling = Some(Instant::now() + SETTLING);
         loop {
             if let Some(outcome) = self.catch_up(signals)? {
                 return Ok(outcome);
             }
-            poll::readable(&[signals.as_fd()], self.longest_sleep())?;
+            let now = Instant::now();
+            if settling.is_some_and(|settled| settled <= now) {
+                settling = None;
+                memory::release_program_pages();
+            }
+            let limits = [self.longest_sleep(now), settling.map(|settled| settled.saturating_duration_since(now))];
+            poll::readable(&[signals.as_fd()], limits.into_iter().flatten().min())?;
         }
     }
 
@@ -92,16 +102,14 @@ impl Running {
         }
     }
 
-    /// Whether the cancel file has content. One that has failed, `cancel.err`, ends the watch as in Tekton.
     fn is_cancelled(&self) -> bool {
-        let cancelled =
-            |file: &PathBuf| file.metadata().is_ok_and(|found| found.len() > 0) && !file.with_extension("err").exists();
-        self.supervision.may_be_cancelled() && self.cancel.as_ref().is_some_and(cancelled)
+        let has_content = |file: &PathBuf| file.metadata().is_ok_and(|found| found.len() > 0);
+        self.supervision.may_be_cancelled() && self.cancel.as_ref().is_some_and(has_content)
     }
 
-    fn longest_sleep(&self) -> Option<Duration> {
+    fn longest_sleep(&self, now: Instant) -> Option<Duration> {
         let cancel = self.cancel.as_ref().filter(|_| self.supervision.may_be_cancelled()).map(|_| CANCEL_POLL);
-        match (self.supervision.time_left(Instant::now()), cancel) {
+        match (self.supervision.time_left(now), cancel) {
             (Some(left), Some(poll)) => Some(left.min(poll)),
             (left, poll) => left.or(poll),
         }

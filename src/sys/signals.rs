@@ -17,7 +17,7 @@ impl Mask {
         &self.0
     }
 
-    /// Puts the mask back into force, in a child that was forked or a process that has nothing to report.
+    /// Puts the mask back into force, in a child that was forked.
     ///
     /// # Errors
     /// When the system refuses the mask.

@@ -177,3 +177,13 @@ fn a_metadata_directory_that_cannot_be_made_fails_the_step_and_releases_the_next
     );
     assert_eq!(ended.stdout, "");
 }
+
+#[test]
+fn a_wrong_command_line_releases_the_next_step_also_when_nobody_reads_the_log() {
+    let step = Step::new();
+    // More than a pipe holds: saying it lasts until somebody reads.
+    let unknown = format!("-{}", "x".repeat(100_000));
+    let child = step.start(&[&unknown]);
+    eventually("the next step is released", || step.path("out.err").exists());
+    assert_eq!(step.finish(child).code(), 2);
+}

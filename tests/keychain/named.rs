@@ -237,7 +237,8 @@ fn the_reading_can_be_joined_with_other_work() {
         pull_secrets: &[],
         call_deadline: PATIENT,
     };
-    let mut reading = Box::pin(kube::pull_secrets(&network, &pod.env, &wanted));
+    let trace = Trace::default();
+    let mut reading = Box::pin(kube::pull_secrets(&network, &pod.env, &wanted, &trace));
     let mut other_work = 0;
     let read = block_on(std::future::poll_fn(|context| {
         other_work += 1;

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use entrypoint::credential::{Credential, Note, Proof};
 use entrypoint::host::Env;
-use entrypoint::http::{NameFiles, Network};
+use entrypoint::http::{NameFiles, Network, RootPlaces};
 use entrypoint::registry::{FetchFailure, FetchedImage, Patience, RegistryError, Settings, fetch_image};
 use entrypoint::secret::Secret;
 use entrypoint::sys::cause::chain;
+use entrypoint::trace::Trace;
 use rustls::ServerConfig;
 use tempfile::TempDir;
 
@@ -31,6 +32,7 @@ pub struct Setup {
     pub tls: Arc<ServerConfig>,
     pub platform: String,
     network: Network,
+    files: NameFiles,
 }
 
 impl Setup {
@@ -43,6 +45,8 @@ impl Setup {
             NameFiles { resolv_conf: directory.path().join("resolv.conf"), hosts: directory.path().join("hosts") };
         std::fs::write(&files.hosts, format!("127.0.0.1 {FOREIGN} {FOREIGN_AUTH}\n")).expect("hosts");
         let network = Network::with_name_files(&Env::default(), &files).expect("a network");
+        // The machine's own authorities are not the tests'.
+        let network = network.with_root_places(RootPlaces::default());
         let names: Vec<&str> = LOOPBACK.iter().copied().chain([FOREIGN, FOREIGN_AUTH]).collect();
         Self {
             tls: authority.server(&names),
@@ -50,7 +54,27 @@ impl Setup {
             settings: Settings { patience: Patience::without_pauses(), ..Settings::default() },
             platform: "linux/amd64".to_owned(),
             network,
+            files,
         }
+    }
+
+    /// With this environment; the machine's own authorities are still not looked for.
+    pub fn env(mut self, variables: &[(&str, &str)]) -> Self {
+        let env: Env = variables.iter().copied().collect();
+        let network = Network::with_name_files(&env, &self.files).expect("a network");
+        self.network = network.with_root_places(RootPlaces::default().with_env(&env));
+        self
+    }
+
+    /// The file of the authority's certificate.
+    pub fn ca(&self) -> String {
+        self.directory.path().join("ca.crt").display().to_string()
+    }
+
+    /// With any certificate accepted for a registry.
+    pub fn believing(mut self, registry: impl Into<String>) -> Self {
+        self.settings.unverified.push(registry.into());
+        self
     }
 
     /// With the authority's certificate for a registry.
@@ -82,11 +106,14 @@ impl Setup {
         let reference = reference.parse().expect("a reference");
         let platform = self.platform.parse().expect("a platform");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let outcome = runtime.block_on(fetch_image(&self.network, &self.settings, &reference, &platform, credentials));
+        let trace = Trace::default();
+        let asked = fetch_image(&self.network, &self.settings, &reference, &platform, credentials, &trace);
+        let outcome = runtime.block_on(asked);
         let shown = match &outcome {
             Ok(image) => format!("{image:?}"),
             Err(failure) => format!("{failure:?} {}", chain(&failure.error)),
         };
+        let shown = format!("{shown} {trace:?}");
         assert!(!shown.contains(PASSWORD), "{shown}");
         outcome
     }

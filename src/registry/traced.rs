@@ -1,0 +1,115 @@
+//! The URL of a request as the story of a lookup shows it: nothing in it that is a secret.
+
+use reqwest::Url;
+
+use super::error::What;
+use super::place::host_and_port;
+use crate::image::shown;
+use crate::secret::Secret;
+
+/// The longest URL that is shown, in characters.
+const LONGEST: usize = 1000;
+/// What of a query is shown, where a token is asked for: what the token is to allow, and where.
+const PARAMETERS: [&str; 2] = ["scope", "service"];
+
+/// A URL without user, password and fragment, and of its query only what is asked of a token service: the rest may be a
+/// signature. Where somebody else chose the URL, it may repeat what they were shown: then only the host is left.
+pub(super) fn traced(url: &Url, what: What, secrets: &[Secret]) -> String {
+    let place = format!("{}://{}", url.scheme(), url.host_str().unwrap_or(""));
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let query = query(url, what);
+    let whole = format!("{place}{port}{}{query}", url.path());
+    let decoded = decoded(&whole);
+    let tells = |secret: &Secret| !secret.is_empty() && [&whole, &decoded].iter().any(|t| t.contains(secret.expose()));
+    if secrets.iter().any(tells) {
+        return format!("{}://{}/(hidden: it holds a secret)", url.scheme(), host_and_port(url));
+    }
+    shown(&whole, LONGEST)
+}
+
+/// The part of a query that is shown, with `...` for what is not.
+fn query(url: &Url, what: What) -> String {
+    let allowed = |name: &str| what == What::Token && PARAMETERS.contains(&name);
+    let mut parts: Vec<String> = Vec::new();
+    let mut left_out = false;
+    for (name, value) in url.query_pairs() {
+        if allowed(&name) {
+            parts.push(format!("{name}={}", encoded(&value)));
+        } else {
+            left_out = true;
+        }
+    }
+    parts.extend(left_out.then(|| "...".to_owned()));
+    if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
+}
+
+/// A value of a query, still a URL's, but with `:`, `/` and `,` as people read them (RFC 3986, section 3.4).
+fn encoded(value: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/,@*".contains(&byte);
+    value.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// What percent signs stand for.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, others @ ..] = rest {
+        let code = match (first, others) {
+            (b'%', [high, low, ..]) => digit(*high).zip(digit(*low)).map(|(high, low)| high << 4 | low),
+            _ => None,
+        };
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { others.get(2..).unwrap_or_default() } else { others };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn of_a_query_only_scope_and_service_are_shown_and_only_of_a_token_service() {
+        for (what, asked, shown) in [
+            (
+                What::Token,
+                "https://auth.example/token?account=me&scope=repository%3Aa%2Fb%3Apull&scope=x+y&service=r.example&k=v",
+                "https://auth.example/token?scope=repository:a/b:pull&scope=x%20y&service=r.example&...",
+            ),
+            (What::Token, "https://auth.example/token", "https://auth.example/token"),
+            (What::Config, "https://s.example/b/1?X-Amz-Signature=abc&service=x", "https://s.example/b/1?..."),
+            (What::Manifest, "http://u:p@r.example:5000/v2/a/manifests/1#f", "http://r.example:5000/v2/a/manifests/1"),
+        ] {
+            assert_eq!(traced(&url(asked), what, &[]), shown, "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_repeats_a_secret_is_hidden_also_when_it_is_encoded() {
+        let secrets = [Secret::new(String::new()), Secret::new("p/w d".to_owned())];
+        for (asked, hidden) in [
+            ("https://s.example/p%2Fw%20d", true),
+            ("https://s.example/a/p/w%20d/b", true),
+            ("https://s.example/token?scope=p%2Fw+d", true),
+            ("https://s.example/token?other=p%2Fw+d", false),
+            ("https://s.example/%p/100%", false),
+        ] {
+            let text = traced(&url(asked), What::Token, &secrets);
+            assert_eq!(text == "https://s.example:443/(hidden: it holds a secret)", hidden, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_bounded() {
+        let long = format!("https://s.example/{}", "a".repeat(5000));
+        assert_eq!(traced(&url(&long), What::Config, &[]).chars().count(), LONGEST + 3);
+    }
+}
