@@ -80,7 +80,12 @@ impl Podman {
             dir.join("run")
         );
         fs::write(dir.join("storage.conf"), storage).expect("storage.conf");
-        let mut containers = "[engine]\nevents_logger = \"file\"\ncgroup_manager = \"cgroupfs\"\n".to_owned();
+        // Temporary files and locks of its own too: by default all podmans of a user share them, and the reset of one takes
+        // them from under the containers of another.
+        let mut containers = format!(
+            "[engine]\nevents_logger = \"file\"\ncgroup_manager = \"cgroupfs\"\nlock_type = \"file\"\ntmp_dir = {:?}\n",
+            dir.join("tmp")
+        );
         if let Some(runtime) = runtime {
             containers += &format!("runtime = \"unlimited\"\n[engine.runtimes]\nunlimited = [{runtime:?}]\n");
         }
