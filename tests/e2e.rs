@@ -12,19 +12,29 @@
     reason = "a test fails by panicking, waits for the children that it starts, and reads its runner's environment"
 )]
 
+#[path = "support/kube_api.rs"]
+mod kube_api;
 #[path = "support/oci.rs"]
 mod oci;
 #[path = "support/podman.rs"]
 mod podman;
 #[path = "support/registry.rs"]
 mod registry;
+#[path = "support/server.rs"]
+mod server;
 #[path = "support/skip.rs"]
 mod skip;
 #[path = "support/tls.rs"]
 mod tls;
+#[path = "support/token_service.rs"]
+mod token_service;
 
+#[path = "e2e/bearer.rs"]
+mod bearer;
 #[path = "e2e/chroot.rs"]
 mod chroot;
+#[path = "e2e/footprint.rs"]
+mod footprint;
 #[path = "e2e/images.rs"]
 mod images;
 #[path = "e2e/lookup.rs"]
@@ -33,3 +43,7 @@ mod lookup;
 mod pod;
 #[path = "e2e/step.rs"]
 mod step;
+#[path = "e2e/taskrun.rs"]
+mod taskrun;
+#[path = "e2e/world.rs"]
+mod world;

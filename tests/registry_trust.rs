@@ -91,6 +91,18 @@ fn a_registry_is_believed_without_a_proof_where_that_is_asked_for_and_is_shown_t
 }
 
 #[test]
+fn who_does_not_hold_the_key_of_the_certificate_is_not_believed_either() {
+    let authority = Authority::new("unknown");
+    let tls = authority.leaf(LOOPBACK).server_with_the_key_of(&authority.leaf(LOOPBACK));
+    let server = silent(Some(tls));
+    let host = server.host();
+    let (story, _, notes) = Setup::new().believing(host.clone()).failure(&format!("{host}/ci/app:1"), &[user("ann")]);
+    assert!(story.ends_with("its certificate is not acceptable: invalid peer certificate: BadSignature"), "{story}");
+    assert!(notes.is_empty(), "{notes:?}");
+    assert!(server.finish().is_empty());
+}
+
+#[test]
 fn nobody_is_believed_for_another_host_or_another_port() {
     let server = silent(Some(Setup::new().tls));
     let host = server.host();

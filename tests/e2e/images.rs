@@ -11,12 +11,15 @@ use crate::oci::{Command, Entry, Layout, architecture};
 use crate::registry::{Certificates, USER};
 use crate::tls::{Authority, LOOPBACK};
 
-/// What the application of the images prints: its arguments.
-const APP: &[u8] =
-    b"#!/bin/sh\necho \"app: $*\"\nif [ -d /tekton/results ]; then printf %s \"$*\" >/tekton/results/greeting; fi\n";
+/// The application of the images prints its arguments, makes a result of them, and fails when they say so.
+const APP: &[u8] = b"#!/bin/sh
+echo \"app: $*\"
+if [ -d /tekton/results ]; then printf %s \"$*\" >/tekton/results/greeting; fi
+case $* in *'fail with 7') exit 7 ;; esac
+";
 
-/// Writes the layout that all tests use: `app` and `echo` (ENTRYPOINT and CMD), `cmd-only`, `nothing` (neither) and `index` (this
-/// machine's platform among others, and an attestation).
+/// Writes the layout that all tests use: `app`, `echo` and `poor` (ENTRYPOINT and CMD), `held` (runs until it is ended),
+/// `cmd-only`, `nothing` (neither) and `index` (this machine's platform among others, and an attestation).
 pub fn layout(dir: &Path, busybox: &Path) -> Layout {
     let busybox = fs::read(busybox).expect("busybox");
     let mut layout = Layout::create(dir);
@@ -33,6 +36,13 @@ pub fn layout(dir: &Path, busybox: &Path) -> Layout {
     let echo = Command { entrypoint: &["/bin/echo", "hello"], cmd: &["world"] };
     let echo = layout.image(architecture(), echo, &layers);
     layout.tag("echo", &echo);
+    let held = Command { entrypoint: &["/bin/sh", "-c", "echo started; exec sleep 600"], cmd: &[] };
+    let held = layout.image(architecture(), held, &layers);
+    layout.tag("held", &held);
+    // What exists in a root that holds nothing else.
+    let poor = Command { entrypoint: &["/busybox", "echo", "hello"], cmd: &["world"] };
+    let poor = layout.image(architecture(), poor, &layers);
+    layout.tag("poor", &poor);
     let cmd_only = layout.image(architecture(), Command { cmd: &["/bin/echo", "cmd"], ..Command::default() }, &layers);
     layout.tag("cmd-only", &cmd_only);
     let nothing = layout.image(architecture(), Command::default(), &layers);
@@ -46,9 +56,8 @@ pub fn layout(dir: &Path, busybox: &Path) -> Layout {
     layout
 }
 
-/// A certificate for loopback, and the authority that signed it, as files in a directory.
-pub fn certificates(dir: &Path) -> Certificates {
-    let authority = Authority::new("the tests' authority");
+/// A certificate of an authority for loopback, and the authority's own, as files in a directory.
+pub fn certificates(dir: &Path, authority: &Authority) -> Certificates {
     let leaf = authority.leaf(LOOPBACK);
     let file = |name: &str, pem: &str| {
         let path = dir.join(name);
@@ -62,9 +71,19 @@ pub fn certificates(dir: &Path) -> Certificates {
     }
 }
 
-/// A docker `config.json` in a directory: one user and password for one registry.
-pub fn docker_config(dir: &Path, host: &str, password: &str) {
+/// A docker `config.json` in a directory: one user and password for a registry by its names.
+pub fn docker_config(dir: &Path, hosts: &[&str], password: &str) {
     let auth = STANDARD.encode(format!("{USER}:{password}"));
+    write_config(dir, &hosts.iter().map(|host| ((*host).to_owned(), json!({"auth": auth}))).collect());
+}
+
+/// A docker `config.json` as a login leaves it that was answered with an identity token.
+pub fn docker_config_with_identity(dir: &Path, host: &str, token: &str) {
+    let auth = STANDARD.encode(format!("{USER}:"));
+    write_config(dir, &json!({host: {"auth": auth, "identitytoken": token}}));
+}
+
+fn write_config(dir: &Path, auths: &Value) {
     fs::create_dir_all(dir).expect("a directory");
-    fs::write(dir.join("config.json"), json!({"auths": {host: {"auth": auth}}}).to_string()).expect("config.json");
+    fs::write(dir.join("config.json"), json!({"auths": auths}).to_string()).expect("config.json");
 }

@@ -5,12 +5,18 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::registry::{run, tool};
 use super::skip;
+
+/// How long the containers of a pod may take before the test is given up. No test passes sooner or later by it.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Strips the resource limits that podman asks for and that some machines, lacking `CAP_SYS_RESOURCE`, cannot grant,
 /// from a container's description before runc reads it. Used only where podman cannot run a container without.
@@ -158,13 +164,41 @@ pub struct Pod<'a> {
 }
 
 impl Pod<'_> {
-    /// Waits until every container has ended; their exit codes.
+    /// Waits until every container has ended; their exit codes. A pod that does not end fails the test with what its
+    /// containers are doing.
     pub fn wait(&self) -> BTreeMap<&str, i32> {
-        let code = |container: &str| {
-            let printed = run(self.podman.tool("podman").args(["wait", &format!("{}-{container}", self.name)]));
-            printed.trim().parse().expect("an exit code")
-        };
-        self.containers.iter().map(|container| (container.as_str(), code(container))).collect()
+        let mut waits: Vec<Command> = Vec::new();
+        for container in &self.containers {
+            let mut wait = self.podman.tool("podman");
+            wait.args(["wait", &format!("{}-{container}", self.name)]);
+            waits.push(wait);
+        }
+        let (send, receive) = channel();
+        // Not joined: where the pod does not end, this does not before the pod is removed.
+        thread::spawn(move || {
+            let codes: Vec<String> = waits.iter_mut().map(run).collect();
+            let _ = send.send(codes);
+        });
+        match receive.recv_timeout(PATIENCE) {
+            Ok(codes) => {
+                let codes = codes.iter().map(|code| code.trim().parse().expect("an exit code"));
+                self.containers.iter().map(String::as_str).zip(codes).collect()
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("given up on pod {} after {PATIENCE:?}: it does not end\n{}", self.name, self.state())
+            }
+            Err(RecvTimeoutError::Disconnected) => panic!("podman wait failed\n{}", self.state()),
+        }
+    }
+
+    /// What the containers are doing, and what they have printed.
+    fn state(&self) -> String {
+        let mut list = self.podman.tool("podman");
+        let mut text = run(list.args(["ps", "--all", "--format", "{{.Names}}: {{.Status}}"]));
+        for container in &self.containers {
+            text += &format!("--- log of {container}\n{}", self.log(container));
+        }
+        text
     }
 
     /// What a container has printed, stdout and stderr.

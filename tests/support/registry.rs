@@ -8,6 +8,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::skip;
 
 /// How long a program on loopback may take before the test is given up. No test passes sooner or later by it.
@@ -40,15 +42,22 @@ impl Registry {
         skip::programs(purpose, &wanted)
     }
 
-    /// Starts a registry that keeps everything in a directory.
+    /// Starts a registry that keeps everything in a directory and asks for the password.
     pub fn start(dir: &Path, certificates: &Certificates) -> Self {
         let password_file = run(tool("htpasswd").args(["-Bbn", USER, PASSWORD]));
         fs::write(dir.join("htpasswd"), password_file).expect("the password file");
+        let auth = json!({"htpasswd": {"realm": "tests", "path": dir.join("htpasswd")}});
+        Self::start_with(dir, certificates, &auth)
+    }
+
+    /// Starts a registry that keeps everything in a directory. `auth` is that part of its configuration.
+    /// <https://distribution.github.io/distribution/about/configuration/#auth>
+    pub fn start_with(dir: &Path, certificates: &Certificates, auth: &Value) -> Self {
         // What `skopeo --dest-cert-dir` reads.
         fs::create_dir_all(dir.join("cert-dir")).expect("a directory");
         fs::copy(&certificates.authority, dir.join("cert-dir/ca.crt")).expect("the authority");
         // JSON is YAML. Port 0: the kernel picks one, and the registry says which.
-        let config = serde_json::json!({
+        let config = json!({
             "version": 0.1,
             "log": {"level": "info", "formatter": "text"},
             "storage": {"filesystem": {"rootdirectory": dir.join("storage")}},
@@ -56,7 +65,7 @@ impl Registry {
                 "addr": "127.0.0.1:0",
                 "tls": {"certificate": certificates.certificate, "key": certificates.key},
             },
-            "auth": {"htpasswd": {"realm": "tests", "path": dir.join("htpasswd")}},
+            "auth": auth,
         });
         let config_file = dir.join("config.yml");
         fs::write(&config_file, config.to_string()).expect("the configuration");

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 /// The names that a loopback server is reached by.
 pub const LOOPBACK: &[&str] = &["127.0.0.1", "::1", "localhost"];
@@ -87,6 +88,19 @@ impl Leaf {
             certificate: certificate.der().clone(),
             key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
         }
+    }
+
+    /// A server configuration with this certificate and somebody else's key: that of who has only copied the certificate.
+    pub fn server_with_the_key_of(&self, other: &Self) -> Arc<ServerConfig> {
+        let provider = rustls::crypto::ring::default_provider();
+        let key = provider.key_provider.load_private_key(other.key.clone_key()).expect("a key");
+        let shown = CertifiedKey::new(vec![self.certificate.clone()], key);
+        let config = ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .expect("protocol versions")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+        Arc::new(config)
     }
 
     /// A server configuration with this certificate.
