@@ -480,6 +480,22 @@ fn a_reference_that_is_none_and_a_wrong_command_line_are_told() {
 }
 
 #[test]
+fn a_signal_in_mid_lookup_ends_it_with_one_line() {
+    use std::os::unix::process::ExitStatusExt;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (world, host) = (World::new(), silent.local_addr().unwrap().to_string());
+    let mut command = world.command(&host, "team/tool:v1", &[]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let connection = silent.accept().unwrap();
+    step::send(i32::try_from(child.id()).unwrap(), libc::SIGINT);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.signal(), output.stdout.len()), (Some(libc::SIGINT), 0));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.lines().count() == 1 && stderr.contains(" SIGINT ended the lookup of image "), "{stderr}");
+    drop(connection);
+}
+
+#[test]
 fn a_reader_that_has_gone_is_no_crash() {
     let (world, host) = (World::new(), Bound::new().host());
     let (reader, writer) = std::io::pipe().unwrap();

@@ -188,3 +188,61 @@ pub(super) fn setup(positionals: &[OsString]) -> Option<Result<SetupCommand, Sub
     };
     Some(command.ok_or(SubcommandFault::Count { form, got: rest.len() }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::step::Built;
+    use super::super::{Invocation, UsageError, parse_with};
+    use super::*;
+    use crate::spec::Format;
+
+    fn os(args: &[&str]) -> Vec<OsString> {
+        args.iter().map(OsString::from).collect()
+    }
+
+    fn read(args: &[&str]) -> Result<Invocation, UsageError> {
+        parse_with(&os(&[&["entrypoint"], args].concat()), Built { lookup: true })
+    }
+
+    #[test]
+    fn resolve_takes_an_image_the_flags_of_the_lookup_a_format_and_arguments() {
+        for (args, format, rest) in [
+            (&["resolve", "a/b"][..], Format::Text, &[][..]),
+            (&["resolve", "a/b", "-o", "text", "--"], Format::Text, &[]),
+            (&["resolve", "a/b", "-o=json", "--", "x", "-o"], Format::Json, &["x", "-o"]),
+            (&["resolve", "a/b", "-image_lookup_timeout=5s", "--o", "json"], Format::Json, &[]),
+        ] {
+            match read(args) {
+                Ok(Invocation::Resolve { lookup, args: arguments, format: read }) => {
+                    assert_eq!((lookup.image.as_str(), arguments, read), ("a/b", os(rest), format), "{args:?}");
+                }
+                other => panic!("{args:?}: {other:?}"),
+            }
+        }
+        assert!(matches!(read(&["resolve", "a", "-h"]), Ok(Invocation::Help(_))));
+    }
+
+    #[test]
+    fn resolve_refuses_what_it_has_no_use_for() {
+        let no_image = "resolve takes the image first: entrypoint resolve IMAGE [flags] [-- ARGUMENT...]";
+        for (args, expected) in [
+            (&["resolve"][..], no_image),
+            (&["resolve", "-o", "json", "a"], no_image),
+            (&["resolve", "a", "-o", "yaml"], "invalid value \"yaml\" for flag -o: write text or json"),
+            (&["resolve", "a", "-post_file=/o"], "flag provided but not defined: -post_file"),
+            (
+                &["resolve", "a", "b"],
+                "resolve has no use for \"b\" before `--`: what the image's program is to get stands behind `--`, as in \
+                 entrypoint resolve IMAGE [flags] [-- ARGUMENT...]",
+            ),
+        ] {
+            assert_eq!(read(args).map_err(|error| error.message), Err(expected.to_owned()), "{args:?}");
+        }
+        // A step and run-image have no -o, and anywhere else resolve is a word like any other.
+        for args in [&["-o", "json"][..], &["run-image", "a", "-o", "json"]] {
+            assert_eq!(read(args).unwrap_err().message, "flag provided but not defined: -o");
+        }
+        let Ok(Invocation::Step(step)) = read(&["-timeout=5s", "resolve", "a"]) else { panic!("a step") };
+        assert_eq!(step.ignored, os(&["resolve", "a"]));
+    }
+}

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
-use crate::spec::{Format, LookupSpec, OnError, ReportSpec, Timeout, WaitSpec};
+use crate::spec::{LookupSpec, OnError, ReportSpec, Timeout, WaitSpec};
 
 fn argv(args: &[&str]) -> Vec<OsString> {
     std::iter::once("entrypoint").chain(args.iter().copied()).map(OsString::from).collect()
@@ -523,47 +523,6 @@ fn run_image_refuses_what_it_has_no_use_for() {
     }
     // Anywhere else it is a word like any other.
     assert_eq!(step(&["-timeout=5s", "run-image", "a"]).ignored, os(&["run-image", "a"]));
-}
-
-#[test]
-fn resolve_takes_an_image_the_flags_of_the_lookup_a_format_and_arguments() {
-    for (args, format, rest) in [
-        (&["resolve", "a/b"][..], Format::Text, &[][..]),
-        (&["resolve", "a/b", "-o", "text", "--"], Format::Text, &[]),
-        (&["resolve", "a/b", "-o=json", "--", "x", "-o"], Format::Json, &["x", "-o"]),
-        (&["resolve", "a/b", "-image_lookup_timeout=5s", "--o", "json"], Format::Json, &[]),
-    ] {
-        match read(args) {
-            Ok(Invocation::Resolve { lookup, args: arguments, format: read }) => {
-                assert_eq!((lookup.image.as_str(), arguments, read), ("a/b", os(rest), format), "{args:?}");
-            }
-            other => panic!("{args:?}: {other:?}"),
-        }
-    }
-    assert!(matches!(read(&["resolve", "a", "-h"]), Ok(Invocation::Help(_))));
-}
-
-#[test]
-fn resolve_refuses_what_it_has_no_use_for() {
-    let no_image = "resolve takes the image first: entrypoint resolve IMAGE [flags] [-- ARGUMENT...]";
-    for (args, expected) in [
-        (&["resolve"][..], no_image),
-        (&["resolve", "-o", "json", "a"], no_image),
-        (&["resolve", "a", "-o", "yaml"], "invalid value \"yaml\" for flag -o: write text or json"),
-        (&["resolve", "a", "-post_file=/o"], "flag provided but not defined: -post_file"),
-        (
-            &["resolve", "a", "b"],
-            "resolve has no use for \"b\" before `--`: what the image's program is to get stands behind `--`, as in \
-             entrypoint resolve IMAGE [flags] [-- ARGUMENT...]",
-        ),
-    ] {
-        assert_eq!(read(args).map_err(|error| error.message), Err(expected.to_owned()), "{args:?}");
-    }
-    // A step and run-image have no -o, and anywhere else resolve is a word like any other.
-    for args in [&["-o", "json"][..], &["run-image", "a", "-o", "json"]] {
-        assert_eq!(message(args), "flag provided but not defined: -o");
-    }
-    assert_eq!(step(&["-timeout=5s", "resolve", "a"]).ignored, os(&["resolve", "a"]));
 }
 
 #[test]
