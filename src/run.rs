@@ -206,8 +206,14 @@ impl Pass<'_> {
         poll::readable(&sources, limit).map_err(unreadable)?;
         while let Some(number) = self.signals.receive().map_err(unreadable)? {
             if signals::asks_to_end(number) {
+                let meanwhile = match (wait, lookup.as_deref()) {
+                    (None, Some(lookup)) => {
+                        format!("while the command of image {} was being looked up", lookup.image())
+                    }
+                    (None, None) | (Some(_), _) => "before its turn came".to_owned(),
+                };
                 let sentence = format!(
-                    "{} ended the step before its turn came: the pod is being deleted, or its node shut down",
+                    "{} ended the step {meanwhile}: the pod is being deleted, or its node shut down",
                     signals::name(number)
                 );
                 return Err(Outcome::not_run(NotRunKind::Interrupted(number), sentence));

@@ -387,6 +387,7 @@ fn a_signal_in_mid_lookup_ends_the_step_and_the_lookup() {
     step::send(i32::try_from(child.id()).unwrap(), libc::SIGTERM);
     let ended = step.finish(child);
     assert!(ended.err && ended.message.as_deref().unwrap().contains("Interrupted"), "{ended:#?}");
+    assert!(ended.stderr.contains("SIGTERM ended the step while the command of image "), "{}", ended.stderr);
     let gone = format!("/proc/{}", lookup.unwrap());
     eventually("the lookup's process is gone", || !std::path::Path::new(&gone).exists());
     drop(connection);

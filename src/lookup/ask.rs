@@ -133,7 +133,17 @@ impl Attempt<'_> {
                 pull_secrets: &spec.pull_secrets,
                 call_deadline: crate::kube::CALL_DEADLINE,
             };
-            let read = crate::kube::pull_secrets(network, env, &wanted, trace).await;
+            // However many secrets are named: the registry must have its share of the attempt.
+            let limit = spec.timeout / 2;
+            let read = tokio::time::timeout(limit, crate::kube::pull_secrets(network, env, &wanted, trace)).await;
+            let read = read.unwrap_or_else(|_| crate::kube::PullSecrets {
+                secrets: Vec::new(),
+                notes: vec![Note::new(
+                    "Kubernetes API",
+                    format!("the pull secrets were not all read within {limit:?}"),
+                )],
+                complete: false,
+            });
             notes.extend(read.notes);
             found.merge(authn::pull_secrets::credentials(&read.secrets, registry, repository));
             read.complete

@@ -61,6 +61,12 @@ impl<'a> Lookup<'a> {
         Self { spec, host, mask, failed: 0, turn: when == When::Turn, state }
     }
 
+    /// The image, as written.
+    #[must_use]
+    pub fn image(&self) -> &str {
+        &self.spec.image
+    }
+
     /// The descriptor that becomes readable when there is news.
     #[must_use]
     pub fn events(&self) -> Option<BorrowedFd<'_>> {
