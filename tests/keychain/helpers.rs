@@ -207,7 +207,7 @@ fn a_helper_that_never_answers_is_killed() {
     assert_eq!(
         container.notes(),
         [
-            "docker config DIR/config.json, credsStore \"test\": docker-credential-test gave no answer within 50ms and \
+            "docker config DIR/config.json, credsStore \"test\": docker-credential-test gave no answer within 1s and \
              was killed",
             NO_ENTRY,
         ]
