@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
+use nix::time::{ClockId, clock_gettime};
 
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -33,7 +34,11 @@ impl Run {
 
     /// The command of a step that reports into this directory.
     pub fn step(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
+        self.report(Command::new(program))
+    }
+
+    /// The same of a command that starts the program.
+    pub fn report(&self, mut command: Command) -> Command {
         command.arg("-termination_path").arg(self.dir.join("termination"));
         command.arg("-post_file").arg(self.dir.join("out/post"));
         command.arg("-step_metadata_dir").arg(self.dir.join("status"));
@@ -45,6 +50,41 @@ impl Run {
     pub fn remove(self) -> Result<()> {
         Ok(fs::remove_dir_all(self.dir)?)
     }
+}
+
+/// A moment of the clock that nobody sets and that all processes share.
+#[derive(Clone, Copy)]
+pub struct Moment(Duration);
+
+impl Moment {
+    pub fn now() -> Result<Self> {
+        Ok(Self(clock_gettime(ClockId::CLOCK_MONOTONIC)?.into()))
+    }
+
+    /// Leaves it in a file, for who measures.
+    pub fn write(self, file: &Path) -> Result<()> {
+        // Renamed, so that the reader never sees a half of it.
+        let unfinished = file.with_extension("new");
+        fs::write(&unfinished, self.0.as_nanos().to_string())?;
+        Ok(fs::rename(unfinished, file)?)
+    }
+
+    /// Milliseconds until the moment that a file holds.
+    pub fn until(self, file: &Path) -> Result<f64> {
+        let then = Duration::from_nanos(fs::read_to_string(file)?.parse()?);
+        Ok(milliseconds(then.checked_sub(self.0).ok_or("a step ran before it was released")?))
+    }
+}
+
+/// Runs a command and prints the most memory, in kilobytes, that any process of it had at once. This is a program of its
+/// own: the kernel keeps one such number for all children that a process ever had.
+pub fn print_peak(command: &mut Command) -> Result<()> {
+    let status = command.stdout(Stdio::null()).status()?;
+    if !status.success() {
+        return Err(format!("{command:?}: {status}").into());
+    }
+    println!("{}", getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss());
+    Ok(())
 }
 
 /// What a finished program took.
