@@ -119,11 +119,10 @@ impl Network {
         self.proxies.proxy_for(url).map(|proxy| Note::new(format!("proxy {proxy}"), "in between"))
     }
 
-    /// What became of the certificates that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, for the story of a failure; nothing
-    /// before a client needed them.
+    /// What became of the certificates that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, for the story of a failure.
     #[must_use]
     pub fn roots_in_force(&self) -> &[Note] {
-        self.roots.notes()
+        &self.roots.read().notes
     }
 
     /// Which proxies are in force.
@@ -189,8 +188,6 @@ impl Network {
         let mut named = Vec::new();
         if trust.public_roots {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-            named.extend(self.roots.read().certificates.iter().cloned());
-            roots.add_parsable_certificates(named.iter().cloned());
         }
         for path in &trust.extra {
             for certificate in certificates(path)? {
@@ -203,10 +200,8 @@ impl Network {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()
             .map_err(|source| HttpError::Tls { source })?;
-        if named.is_empty() && believed.is_none() {
-            return Ok(builder.with_root_certificates(roots).with_no_client_auth());
-        }
-        let verifier = Verifier::new(roots, named, believed, Arc::clone(&self.provider))
+        let system = trust.public_roots.then(|| Arc::clone(&self.roots));
+        let verifier = Verifier::new(roots, named, system, believed, Arc::clone(&self.provider))
             .map_err(|source| HttpError::Tls { source: rustls::Error::General(source.to_string()) })?;
         Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
     }

@@ -114,7 +114,8 @@ impl RootPlaces {
     }
 }
 
-/// The system's authorities, read when a client that speaks TLS is built for the first time.
+/// The system's authorities, read when they are needed for the first time: to verify a server that the compiled-in ones do
+/// not vouch for, or to tell a failure's story.
 #[derive(Debug)]
 pub(super) struct SystemRoots {
     places: RootPlaces,
@@ -138,11 +139,6 @@ impl SystemRoots {
     /// The authorities. The first call reads them.
     pub(super) fn read(&self) -> &Found {
         self.found.get_or_init(|| Found::read(&self.places, LIMITS))
-    }
-
-    /// What became of the places that a variable names; nothing before they are read.
-    pub(super) fn notes(&self) -> &[Note] {
-        self.found.get().map(|found| found.notes.as_slice()).unwrap_or_default()
     }
 }
 
@@ -425,7 +421,6 @@ mod tests {
     fn nothing_is_read_before_it_is_needed() {
         let world = World::new();
         let roots = SystemRoots::new(RootPlaces::new([world.path("late.pem")], []));
-        assert_eq!(roots.notes(), []);
         world.file("late.pem", authority("late"));
         assert_eq!(roots.read().certificates.len(), 1);
     }
