@@ -170,6 +170,13 @@ pub fn far_away(bench: &Bench) -> Result<Vec<Row>> {
         );
         let row = Row::shown(what, "ms", median(ours)?).beside(median_of_peer(theirs)?);
         rows.push(row.target(Target::ratio(case.ratio)));
+        // What no other needs more for.
+        if case.login == Login::Bearer && case.tag == INDEX {
+            let ours = way.peak(bench, &way.ours(bench, case.tag))?;
+            let theirs = way.crane(bench, case.tag).map(|crane| way.peak(bench, &crane)).transpose()?;
+            let what = format!("lookup, TLS, {}: peak memory of its largest process", case.what);
+            rows.push(Row::shown(what, "MB", ours).beside(theirs).target(Target::goal(25.0)));
+        }
     }
     Ok(rows)
 }

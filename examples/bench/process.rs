@@ -4,11 +4,17 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
+
+/// How long a process is given to end when it is asked to.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -117,11 +123,17 @@ pub fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// A process that is killed when it is no longer looked at.
+/// A process that is ended when it is no longer looked at.
 pub struct Watched(pub Child);
 
 impl Drop for Watched {
     fn drop(&mut self) {
+        // Asked first: a supervisor that is killed leaves its step behind.
+        let asked = i32::try_from(self.0.id()).map(|pid| kill(Pid::from_raw(pid), Signal::SIGTERM));
+        let start = Instant::now();
+        while matches!(self.0.try_wait(), Ok(None)) && asked.is_ok() && start.elapsed() < PATIENCE {
+            sleep(PATIENCE / 100);
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -107,7 +107,9 @@ impl Row {
         if gate.or(goal).or(exactly).or(ratio).is_none() {
             return Verdict::Shown;
         }
-        let above = |number: f64, limit: Option<f64>| limit.is_some_and(|limit| number > limit);
+        // Judged is what is printed: a thousandth of a wake-up is no wake-up.
+        let rounded = |number: f64| (number * 100.0).round() / 100.0;
+        let above = |number: f64, limit: Option<f64>| limit.is_some_and(|limit| rounded(number) > limit);
         let ratio_missed = self.ratio().is_some_and(|own| above(own, ratio));
         let differs = exactly.is_some_and(|exactly| (ours - exactly).abs() > f64::EPSILON);
         let goal_missed = above(ours, goal);
@@ -140,7 +142,7 @@ impl Row {
             format!("{value:.digits$} {}", self.unit).trim_end().to_owned()
         };
         let optional = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), number);
-        let ratio = self.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
+        let ratio = self.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
         let verdict = self.verdict().text().to_owned();
         [self.what.clone(), optional(self.ours), optional(self.peer), ratio, self.target_text(), verdict]
     }
