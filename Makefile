@@ -11,7 +11,7 @@ run: ## the main job, shown on loopback: a step waits, its command is looked up,
 test: ## everything; STRICT=1: what cannot run here is a failure
 	@STRICT="$(STRICT)" scripts/test
 
-bench: ## the numbers; CHECK=1: a missed gate is a failure; TEKTON_ENTRYPOINT=path and CRANE=path: peers, in turn with ours
+bench: ## the numbers; CHECK=1: a missed target is a failure; TEKTON_ENTRYPOINT=path and CRANE=path: peers, in turn with ours
 	@CHECK="$(CHECK)" TEKTON_ENTRYPOINT="$(TEKTON_ENTRYPOINT)" CRANE="$(CRANE)" scripts/bench
 
 fmt: ## formats the sources
