@@ -10,7 +10,7 @@ use crate::sys::cause::chain;
 /// A source that a lookup used, and what became of it. Never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
-    /// The source: `service account ci/builder`, `docker config /root/.docker/config.json`.
+    /// The source: `service account ci/builder`, `docker config /home/ann/.docker/config.json`.
     pub source: String,
     /// What became of it: `forbidden: cannot get secrets`, `no entry for ghcr.io`, `refused by the registry: 401`.
     pub outcome: String,
