@@ -41,6 +41,8 @@ mod images;
 mod lookup;
 #[path = "e2e/pod.rs"]
 mod pod;
+#[path = "e2e/pod_failures.rs"]
+mod pod_failures;
 #[path = "e2e/step.rs"]
 mod step;
 #[path = "e2e/taskrun.rs"]

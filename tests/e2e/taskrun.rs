@@ -44,6 +44,11 @@ impl Step {
         Self { image, arguments }
     }
 
+    /// A step whose command is to be asked of whoever answers at this place.
+    pub fn looked_up_at(host: &str) -> Self {
+        Self { image: BUSYBOX.to_owned(), arguments: words(&["-image", &format!("{host}/ci/app:1"), "--"]) }
+    }
+
     /// A step of the private image as an unmodified controller writes it for a Task whose `command` is
     /// `[/tekton/bin/entrypoint, run-image, IMAGE, flags, --]`.
     pub fn run_image(world: &World, args: &[&str]) -> Self {
@@ -200,7 +205,10 @@ impl TaskRun<'_> {
             fs::copy(self.world.path(&name), written.join(&name)).expect("the message");
         }
         let runs = (0..self.steps.len()).map(|index| pod.volume(&format!("e2e-run-{index}")));
-        let dirs: Vec<_> = runs.chain([pod.volume("e2e-results"), written]).collect();
+        // A step that was not run has written no result.
+        let results = Some(pod.volume("e2e-results"))
+            .filter(|dir| fs::read_dir(dir).is_ok_and(|mut files| files.next().is_some()));
+        let dirs: Vec<_> = runs.chain(results).chain([written]).collect();
         let dirs: Vec<&Path> = dirs.iter().map(AsRef::as_ref).collect();
         crate::world::nowhere(&secrets, self.logs(pod).iter().map(String::as_str), &dirs);
     }
