@@ -104,6 +104,16 @@ fn ran(ended: &Ended, stdout: &str) {
     assert_eq!(ended.stderr, "", "a success is silent");
 }
 
+/// The process that looks up for a step, as soon as it is there.
+fn lookup_of(step: &std::process::Child) -> i32 {
+    let mut lookup = None;
+    eventually("the lookup's process is there", || {
+        lookup = only_child(step.id());
+        lookup.is_some()
+    });
+    lookup.unwrap()
+}
+
 /// The first line of a step's log, as soon as it is there.
 fn first_line(child: &mut std::process::Child) -> String {
     let mut line = String::new();
@@ -304,14 +314,10 @@ fn a_lookup_that_is_killed_is_a_failed_lookup() {
     let world = World::new();
     let step = world.step(&host, "team/tool:v1");
     let child = step.start(&["--"]);
-    let mut lookup = None;
-    eventually("the lookup's process is there", || {
-        lookup = only_child(child.id());
-        lookup.is_some()
-    });
+    let lookup = lookup_of(&child);
     // The connection has been made: it is in the middle of its work.
     drop(silent.accept().unwrap());
-    step::send(lookup.unwrap(), libc::SIGKILL);
+    step::send(lookup, libc::SIGKILL);
     let ended = step.finish(child);
     assert_eq!((ended.code(), ended.err), (1, true), "{ended:#?}");
     assert!(ended.message.as_deref().unwrap().contains("ImageLookupFailed"), "{ended:#?}");
@@ -378,17 +384,13 @@ fn a_signal_in_mid_lookup_ends_the_step_and_the_lookup() {
     let world = World::new();
     let step = world.step(&host, "team/tool:v1");
     let child = step.start(&["--"]);
-    let mut lookup = None;
-    eventually("the lookup's process is there", || {
-        lookup = only_child(child.id());
-        lookup.is_some()
-    });
+    let lookup = lookup_of(&child);
     let connection = silent.accept().unwrap();
     step::send(i32::try_from(child.id()).unwrap(), libc::SIGTERM);
     let ended = step.finish(child);
     assert!(ended.err && ended.message.as_deref().unwrap().contains("Interrupted"), "{ended:#?}");
     assert!(ended.stderr.contains("SIGTERM ended the step while the command of image "), "{}", ended.stderr);
-    let gone = format!("/proc/{}", lookup.unwrap());
+    let gone = format!("/proc/{}", lookup);
     eventually("the lookup's process is gone", || !std::path::Path::new(&gone).exists());
     drop(connection);
 }
