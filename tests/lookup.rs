@@ -237,7 +237,7 @@ fn a_proxy_that_never_answers_is_named_when_the_time_is_up() {
 fn a_registry_that_asks_for_a_password_we_do_not_have_is_told_with_every_source() {
     let world = World::new().echo("v1");
     let registry = world.serve(Some("Basic dXNlcjpodW50ZXIy"));
-    fails_with(world.step(&registry.host(), "team/tool:v1"), &["401", "tried: ", "docker"]);
+    fails_with(world.step(&registry.host(), "team/tool:v1"), &["401", "-image_pull_secrets; tried: ", "docker"]);
 }
 
 #[test]

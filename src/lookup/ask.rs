@@ -112,7 +112,12 @@ impl Attempt<'_> {
                     Retry::WithMoreCredentials => !gathered.complete,
                     Retry::Worthwhile => true,
                 };
-                let reason = chain(&error);
+                let mut reason = chain(&error);
+                if let registry::RegistryError::NoCredential { .. } = error {
+                    reason.push_str(
+                        "; give the service account a pull secret for it, or name one with -image_pull_secrets",
+                    );
+                }
                 Err(Failure { retryable, notes: std::mem::take(notes), ..Failure::of(&spec.image, reason) })
             }
         }
