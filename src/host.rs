@@ -20,6 +20,19 @@ impl Env {
         self.get(name).and_then(OsStr::to_str).filter(|value| !value.is_empty())
     }
 
+    /// Changes the value of every variable for which `change` has a new one.
+    ///
+    /// # Errors
+    /// The first of `change`; the variables before it are changed.
+    pub fn change<E>(&mut self, mut change: impl FnMut(&OsStr) -> Result<Option<OsString>, E>) -> Result<(), E> {
+        for (_, value) in &mut self.0 {
+            if let Some(new) = change(value)? {
+                *value = new;
+            }
+        }
+        Ok(())
+    }
+
     /// All variables, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
@@ -45,6 +58,12 @@ pub struct Dirs {
     pub downward: PathBuf,
     /// Secrets of credentials that the controller mounted, one directory each.
     pub creds_secrets: PathBuf,
+    /// Where credentials are written for git and docker.
+    pub creds: PathBuf,
+    /// Scripts of steps, decoded.
+    pub scripts: PathBuf,
+    /// The provenance of the Task's artifacts.
+    pub artifacts: PathBuf,
 }
 
 impl Default for Dirs {
@@ -55,6 +74,9 @@ impl Default for Dirs {
             run: "/tekton/run".into(),
             downward: "/tekton/downward".into(),
             creds_secrets: "/tekton/creds-secrets".into(),
+            creds: "/tekton/creds".into(),
+            scripts: "/tekton/scripts".into(),
+            artifacts: "/tekton/artifacts".into(),
         }
     }
 }

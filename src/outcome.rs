@@ -4,8 +4,9 @@
 //! (`pkg/entrypoint/entrypointer.go` and `cmd/entrypoint/main.go` of tektoncd/pipeline); `docs/contract.md` has them
 //! with their tests.
 
-use crate::spec::OnError;
+use crate::spec::{EndSpec, OnError};
 pub use crate::sys::process::ChildExit;
+use crate::sys::signals;
 
 /// Why the step never ran, in the words that its reports use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub enum NotRunKind {
     ImageLookup,
     /// The wait was ended by this signal.
     Interrupted(i32),
+    /// The process of an earlier step was killed, and left no post file.
+    PredecessorDied,
+    /// A reference to a step's result asks for an element that the result does not have.
+    Substitution,
     /// Anything else: directories, the platform table, a program that cannot be started.
     Other,
 }
@@ -42,6 +47,10 @@ pub enum Outcome {
     Cancelled,
     /// The image has an empty command table and the step has no arguments: there is nothing to run, which succeeds.
     NothingToRun,
+    /// The step's when expressions do not hold, so it did not run, which succeeds.
+    NotWanted,
+    /// A person who was asked before the step decided against it.
+    Refused,
     /// The step's process never started, or we failed around it.
     NotRun(NotRun),
 }
@@ -71,13 +80,20 @@ pub const ERROR_KEY: &str = "entrypoint/error";
 /// The longest sentence, in bytes, that goes into the termination message.
 const ERROR_LIMIT: usize = 512;
 
-/// The number that Tekton's files carry: the exit code, or -1 for a death by signal.
-fn contract_code(exit: ChildExit) -> i32 {
+/// The number that Tekton's files carry: the exit code, or for a death by signal -1, unless its number is asked for.
+fn contract_code(exit: ChildExit, end: EndSpec) -> i32 {
     match exit {
         ChildExit::Code(code) => code.into(),
+        ChildExit::Signal(number) if end.signal_exit_code => SIGNALLED + number,
         ChildExit::Signal(_) => -1,
     }
 }
+
+/// What shells add to the number of a signal to tell a death by it as an exit code.
+const SIGNALLED: i32 = 128;
+
+/// The key under which the signal that killed a step stands in the termination message, where it is asked for.
+const SIGNAL_KEY: &str = "entrypoint/signal";
 
 impl Outcome {
     /// A failure of our own.
@@ -86,95 +102,146 @@ impl Outcome {
     }
 
     /// Whether a failing step is reported as a success, because it was told to `continue`.
-    fn continued(&self, on_error: OnError) -> Option<ChildExit> {
+    fn continued(&self, end: EndSpec) -> Option<ChildExit> {
         match self {
-            Self::Ran(exit) if on_error == OnError::Continue && contract_code(*exit) != 0 => Some(*exit),
-            Self::Ran(_) | Self::Skipped | Self::TimedOut | Self::Cancelled | Self::NothingToRun | Self::NotRun(_) => {
-                None
+            Self::Ran(exit)
+                if end.on_error == OnError::Continue
+                    && !end.breakpoint_on_failure
+                    && contract_code(*exit, end) != 0 =>
+            {
+                Some(*exit)
             }
+            Self::Ran(_)
+            | Self::Skipped
+            | Self::TimedOut
+            | Self::Cancelled
+            | Self::NothingToRun
+            | Self::NotWanted
+            | Self::Refused
+            | Self::NotRun(_) => None,
         }
     }
 
-    /// The exit code of the process.
+    /// Whether a person decides how this ended: a failure of the step, or around it, where that was asked for. What an
+    /// earlier step, a limit or a cancellation has decided stays as it is.
     #[must_use]
-    pub fn exit_code(&self, on_error: OnError) -> u8 {
-        if self.continued(on_error).is_some() {
+    pub fn breaks(&self, end: EndSpec) -> bool {
+        end.breakpoint_on_failure
+            && match self {
+                Self::Ran(exit) => *exit != ChildExit::Code(0),
+                Self::NotRun(NotRun { kind, .. }) => match kind {
+                    NotRunKind::ImageLookup | NotRunKind::Substitution | NotRunKind::Other => true,
+                    NotRunKind::Usage | NotRunKind::Interrupted(_) | NotRunKind::PredecessorDied => false,
+                },
+                Self::Skipped
+                | Self::TimedOut
+                | Self::Cancelled
+                | Self::NothingToRun
+                | Self::NotWanted
+                | Self::Refused => false,
+            }
+    }
+
+    /// The exit code of the process, unless a person at a breakpoint has another one.
+    #[must_use]
+    pub fn exit_code(&self, end: EndSpec) -> u8 {
+        if self.continued(end).is_some() {
             return 0;
         }
         match self {
-            Self::Ran(ChildExit::Code(code)) => *code,
-            Self::Ran(ChildExit::Signal(_)) => 255,
-            Self::NothingToRun => 0,
-            Self::Skipped | Self::TimedOut => 1,
+            // -1 is 255 there.
+            Self::Ran(exit) => u8::try_from(contract_code(*exit, end)).unwrap_or(u8::MAX),
+            Self::NothingToRun | Self::NotWanted => 0,
+            Self::Skipped | Self::TimedOut | Self::Refused => 1,
             // The number of SIGKILL: Tekton's choice.
             Self::Cancelled => 9,
-            Self::NotRun(NotRun { kind: NotRunKind::Usage | NotRunKind::Interrupted(_), .. }) => 2,
-            Self::NotRun(NotRun { kind: NotRunKind::ImageLookup | NotRunKind::Other, .. }) => 1,
+            Self::NotRun(NotRun { kind, .. }) => match kind {
+                // The last one is a panic in Tekton.
+                NotRunKind::Usage | NotRunKind::Interrupted(_) | NotRunKind::Substitution => 2,
+                NotRunKind::ImageLookup | NotRunKind::PredecessorDied | NotRunKind::Other => 1,
+            },
         }
     }
 
-    /// Which post file is written.
+    /// Which post file is written; none where a person decides.
     #[must_use]
-    pub fn post_file(&self, on_error: OnError) -> PostFile {
-        match self {
-            Self::Ran(exit) if contract_code(*exit) == 0 || on_error == OnError::Continue => PostFile::Success,
-            Self::NothingToRun => PostFile::Success,
-            Self::Ran(_) | Self::Skipped | Self::TimedOut | Self::Cancelled | Self::NotRun(_) => PostFile::Err,
+    pub fn post_file(&self, end: EndSpec) -> Option<PostFile> {
+        if self.breaks(end) {
+            return None;
         }
+        Some(match self {
+            Self::Ran(ChildExit::Code(0)) | Self::NothingToRun | Self::NotWanted => PostFile::Success,
+            Self::Ran(_) if end.on_error == OnError::Continue => PostFile::Success,
+            Self::Ran(_) | Self::Skipped | Self::TimedOut | Self::Cancelled | Self::Refused | Self::NotRun(_) => {
+                PostFile::Err
+            }
+        })
     }
 
     /// The content of `<step_metadata_dir>/exitCode`, if that file is written.
     #[must_use]
-    pub fn exit_code_file(&self, on_error: OnError) -> Option<String> {
-        if let Some(exit) = self.continued(on_error) {
-            return Some(contract_code(exit).to_string());
+    pub fn exit_code_file(&self, end: EndSpec) -> Option<String> {
+        if let Some(exit) = self.continued(end) {
+            return Some(contract_code(exit, end).to_string());
         }
         match self {
-            Self::Ran(ChildExit::Code(0)) | Self::NothingToRun => Some("0".to_owned()),
+            Self::Ran(ChildExit::Code(0)) | Self::NothingToRun | Self::NotWanted => Some("0".to_owned()),
             Self::Cancelled => Some("killed".to_owned()),
-            Self::Ran(_) | Self::Skipped | Self::TimedOut | Self::NotRun(_) => None,
+            Self::Ran(_) | Self::Skipped | Self::TimedOut | Self::Refused | Self::NotRun(_) => None,
         }
     }
 
     /// What the outcome adds to the termination message, behind `StartedAt`.
     #[must_use]
-    pub fn message_entries(&self, on_error: OnError) -> Vec<InternalEntry> {
-        let reason = |value: &str| InternalEntry { key: "Reason", value: value.to_owned() };
-        if let Some(exit) = self.continued(on_error) {
-            return vec![InternalEntry { key: "ExitCode", value: contract_code(exit).to_string() }];
+    pub fn message_entries(&self, end: EndSpec) -> Vec<InternalEntry> {
+        let entry = |key: &'static str, value: String| InternalEntry { key, value };
+        let reason = |value: &str| entry("Reason", value.to_owned());
+        let mut entries = Vec::new();
+        if let Some(exit) = self.continued(end) {
+            entries.push(entry("ExitCode", contract_code(exit, end).to_string()));
         }
         match self {
-            Self::Ran(_) | Self::NothingToRun => Vec::new(),
-            Self::Skipped => vec![reason("Skipped")],
-            Self::TimedOut => vec![reason("TimeoutExceeded")],
-            Self::Cancelled => vec![reason("Cancelled")],
+            Self::Ran(ChildExit::Signal(number)) if end.signal_exit_code => {
+                entries.push(entry(SIGNAL_KEY, signals::name(*number)));
+            }
+            Self::Ran(_) | Self::NothingToRun | Self::Refused => {}
+            Self::Skipped | Self::NotWanted => entries.push(reason("Skipped")),
+            Self::TimedOut => entries.push(reason("TimeoutExceeded")),
+            Self::Cancelled => entries.push(reason("Cancelled")),
             Self::NotRun(NotRun { kind, sentence }) => {
-                let mut entries = match kind {
-                    NotRunKind::ImageLookup => vec![reason("ImageLookupFailed")],
-                    NotRunKind::Interrupted(_) => vec![reason("Interrupted")],
-                    NotRunKind::Usage | NotRunKind::Other => Vec::new(),
-                };
-                entries.push(InternalEntry { key: ERROR_KEY, value: shortened(sentence, ERROR_LIMIT) });
-                entries
+                match kind {
+                    NotRunKind::ImageLookup => entries.push(reason("ImageLookupFailed")),
+                    NotRunKind::Interrupted(_) => entries.push(reason("Interrupted")),
+                    NotRunKind::PredecessorDied => entries.push(reason("Skipped")),
+                    NotRunKind::Usage | NotRunKind::Substitution | NotRunKind::Other => {}
+                }
+                entries.push(entry(ERROR_KEY, shortened(sentence, ERROR_LIMIT)));
             }
         }
+        entries
     }
 
-    /// Whether task results are read: whenever the step's process ran, however it ended.
+    /// Whether results and artifacts are read: whenever the step's process ran, however it ended.
     #[must_use]
     pub fn reads_results(&self) -> bool {
         match self {
             Self::Ran(_) | Self::TimedOut | Self::Cancelled | Self::NothingToRun => true,
-            Self::Skipped | Self::NotRun(_) => false,
+            Self::Skipped | Self::NotWanted | Self::Refused | Self::NotRun(_) => false,
         }
     }
 
     /// The last line of the log, if the outcome needs one. A step's own exit code is silent, as in Tekton.
     #[must_use]
-    pub fn last_line(&self) -> Option<String> {
+    pub fn last_line(&self, end: EndSpec) -> Option<String> {
         match self {
-            Self::Ran(_) | Self::NothingToRun => None,
+            Self::Ran(ChildExit::Signal(number)) if end.signal_exit_code => {
+                Some(format!("The step's process was killed by {}", signals::name(*number)))
+            }
+            Self::Ran(_) | Self::NothingToRun | Self::NotWanted => None,
             Self::Skipped => Some("Skipping step because a previous step failed".to_owned()),
+            Self::Refused => {
+                Some("Skipping execute step script because before step breakpoint fail-continue".to_owned())
+            }
             Self::TimedOut => Some("context deadline exceeded".to_owned()),
             Self::Cancelled => Some("Step was cancelled".to_owned()),
             Self::NotRun(NotRun { sentence, .. }) => Some(sentence.clone()),

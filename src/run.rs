@@ -333,7 +333,6 @@ mod tests {
         }
     }
     use crate::host::Dirs;
-    use crate::spec::{OnError, ReportSpec, WaitSpec};
 
     /// Set in the process that is to panic: the directory for its reports.
     const PANIC_IN: &str = "ENTRYPOINT_TEST_PANIC_IN";
@@ -343,21 +342,11 @@ mod tests {
     fn a_panic_is_reported_before_it_ends_the_process() {
         if let Some(dir) = std::env::var_os(PANIC_IN) {
             let dir = Path::new(&dir);
-            let report = ReportSpec {
-                post_file: Some(dir.join("out")),
-                termination_path: dir.join("termination"),
-                metadata_dir: dir.into(),
-            };
-            let spec = StepSpec {
-                wait: WaitSpec::default(),
-                report,
-                results: Vec::new(),
-                timeout: Timeout::Unlimited,
-                on_error: OnError::StopAndFail,
-                command: CommandSource::PlatformTable,
-                args: Vec::new(),
-                ignored: Vec::new(),
-            };
+            let report = ["-post_file", "out", "-termination_path", "termination", "-step_metadata_dir", "."];
+            let argv =
+                report.map(|word| if word.starts_with('-') { word.into() } else { dir.join(word).into_os_string() });
+            let argv: Vec<OsString> = ["entrypoint".into()].into_iter().chain(argv).collect();
+            let Ok(Invocation::Step(spec)) = cli::parse(&argv) else { panic!("a step") };
             report_panics(&spec, &Host { env: crate::host::Env::default(), dirs: Dirs::default() });
             panic!("on purpose");
         }

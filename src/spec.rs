@@ -1,6 +1,7 @@
 //! What a step is to do, as typed values: the meaning of the command line, with nothing read and nothing done yet.
 
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,12 +12,23 @@ pub struct StepSpec {
     pub wait: WaitSpec,
     /// Where the step's end is reported.
     pub report: ReportSpec,
-    /// Names of the task results that are read from `/tekton/results` after the step; empty elements are gone already.
-    pub results: Vec<String>,
+    /// What the step may leave for others, and whether the message carries it.
+    pub results: ResultsSpec,
     /// How long the step's process may run.
     pub timeout: Timeout,
-    /// What a failing step means for the steps after it.
-    pub on_error: OnError,
+    /// How long a step that is stopped, at its timeout or by a cancellation, may take from SIGTERM to SIGKILL. Zero is
+    /// SIGKILL at once, as in Tekton.
+    pub stop_grace: Duration,
+    /// What its end means, and how it is told.
+    pub end: EndSpec,
+    /// Whether a person is asked before the step runs.
+    pub debug_before_step: bool,
+    /// The JSON of `-when_expressions`, not read yet: a mistake in it is a failure at exit 1, not of the command line.
+    pub when: String,
+    /// Files that get a copy of what the step prints.
+    pub output: OutputSpec,
+    /// Credentials to put where git and docker look for them.
+    pub credentials: CredentialsSpec,
     /// Where the program to run comes from.
     pub command: CommandSource,
     /// The step's own arguments: what stood behind `--`, verbatim.
@@ -43,6 +55,67 @@ pub struct ReportSpec {
     pub termination_path: PathBuf,
     /// Holds `exitCode`, `results/` and `artifacts/`. Empty means the current directory, as in Tekton.
     pub metadata_dir: PathBuf,
+    /// Whether the message may be compressed: only a controller that asked for it can read that.
+    pub compress: bool,
+    /// How many containers share the pod's 12 KiB for messages; counted from `/tekton/steps` when absent.
+    pub containers: Option<NonZeroU32>,
+}
+
+/// What a step may leave for others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResultsSpec {
+    /// Names of the task results that are read from `/tekton/results` after the step; empty elements are gone already.
+    pub task: Vec<String>,
+    /// Names of the step results that are read from `<metadata_dir>/results`; likewise.
+    pub step: Vec<String>,
+    /// Whether results and artifacts go into the termination message: `-result_from` is `termination-message`, or was
+    /// not given. They are read, and a failure to read them counts, in any case; artifacts only when it is so.
+    pub in_message: bool,
+}
+
+/// What a step's end means, and how it is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EndSpec {
+    /// What a failing step means for the steps after it.
+    pub on_error: OnError,
+    /// Whether a failed step waits for a person, who decides how it ended.
+    pub breakpoint_on_failure: bool,
+    /// Whether a death by signal is told as 128 and its number, instead of Tekton's 255 and -1.
+    pub signal_exit_code: bool,
+}
+
+/// Files that get a copy of what the step prints: appended to, made when missing. Both may be one file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OutputSpec {
+    /// `-stdout_path`.
+    pub stdout: Option<PathBuf>,
+    /// `-stderr_path`.
+    pub stderr: Option<PathBuf>,
+}
+
+/// Credentials that Tekton's controller mounted below `/tekton/creds-secrets`, by the flags that name them.
+/// <https://tekton.dev/docs/pipelines/auth/>
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CredentialsSpec {
+    /// `-basic-git`, in the order of the flags.
+    pub basic_git: Vec<SecretUrl>,
+    /// `-ssh-git`; a URL may have several secrets.
+    pub ssh_git: Vec<SecretUrl>,
+    /// `-basic-docker`.
+    pub basic_docker: Vec<SecretUrl>,
+    /// `-docker-config`: secrets with a `.dockerconfigjson`.
+    pub docker_config: Vec<String>,
+    /// `-docker-cfg`: secrets with a `.dockercfg`.
+    pub docker_cfg: Vec<String>,
+}
+
+/// A secret, and the place that it is for: `SECRET=URL` on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretUrl {
+    /// The secret's name, and that of its directory.
+    pub secret: String,
+    /// The place, as written.
+    pub url: String,
 }
 
 /// The time limit of a step's process. The clock starts when the step starts, not while it waits.
@@ -89,8 +162,7 @@ pub struct LookupSpec {
     pub service_account: Option<String>,
     /// Pull secrets that `-image_pull_secrets` names, in order; they are in the lookup's namespace.
     pub pull_secrets: Vec<String>,
-    /// Secrets of registry credentials that are mounted into the pod. Always empty until Tekton's flags for them are
-    /// accepted.
+    /// Secrets of registry credentials that are mounted into the pod.
     pub mounted: Vec<MountedSecret>,
     /// Whether credential helpers that a docker or podman config names may be run, at the step's turn.
     pub exec_helpers: bool,

@@ -18,24 +18,8 @@ pub(super) const TERMINATION_PATH: &str = "termination_path";
 /// Where the termination message goes without a flag.
 pub(super) const DEFAULT_TERMINATION_PATH: &str = "/tekton/termination";
 
-/// Tekton's flags that this version cannot honour yet, and whether they take an argument.
-const NOT_BUILT: [(&str, Kind); 15] = [
-    ("basic-docker", Kind::Valued),
-    ("basic-git", Kind::Valued),
-    ("breakpoint_on_failure", Kind::Boolean),
-    ("compress_termination_message", Kind::Boolean),
-    ("debug_before_step", Kind::Boolean),
-    ("docker-cfg", Kind::Valued),
-    ("docker-config", Kind::Valued),
-    ("enable_spire", Kind::Boolean),
-    ("result_from", Kind::Valued),
-    ("spire_socket_path", Kind::Valued),
-    ("ssh-git", Kind::Valued),
-    ("stderr_path", Kind::Valued),
-    ("stdout_path", Kind::Valued),
-    ("step_results", Kind::Valued),
-    ("when_expressions", Kind::Valued),
-];
+/// Tekton's flags for signing results, which this program does not do, and whether they take an argument.
+const NOT_BUILT: [(&str, Kind); 2] = [("enable_spire", Kind::Boolean), ("spire_socket_path", Kind::Valued)];
 
 /// All flags. Those without a heading are the ones that are refused.
 pub(super) fn command() -> Command {
@@ -55,6 +39,8 @@ pub(super) fn command() -> Command {
         .args(turn())
         .next_help_heading("How its end is reported")
         .args(end())
+        .next_help_heading("Credentials for git and docker")
+        .args(credentials())
         .next_help_heading("Asking the image's registry (with -image, run-image and resolve)")
         .args(lookup())
 }
@@ -77,7 +63,7 @@ fn bare() -> Command {
         .args_override_self(true)
 }
 
-fn what_runs() -> [Arg; 4] {
+fn what_runs() -> [Arg; 8] {
     [
         valued("entrypoint", "PROGRAM", value::verbatim).help(
             "The program of the step. Without it and without -image, the environment variable TEKTON_PLATFORM_COMMANDS \
@@ -94,10 +80,25 @@ fn what_runs() -> [Arg; 4] {
             "What a failure of the step's program means: 'continue' lets the following steps run, any other word skips \
              them.\nExample: -on_error continue",
         ),
+        valued("stop_grace", "DURATION", value::grace).default_value("0").help(
+            "How long a step that is stopped, at its timeout or by a cancellation, may take from SIGTERM to SIGKILL; with \
+             0 it is killed at once.\nExample: -timeout 10m -stop_grace 20s",
+        ),
+        valued("stdout_path", "PATH", value::path).help(
+            "Append what the step prints on stdout to this file too.\nExample: -stdout_path /tekton/results/output",
+        ),
+        valued("stderr_path", "PATH", value::path).help(
+            "Append what the step prints on stderr to this file too; it may be that of stdout.\n\
+             Example: -stderr_path /workspace/log",
+        ),
+        boolean("breakpoint_on_failure").default_value("false").help(
+            "When the step fails, wait for a person in the container, who ends it with POST_FILE.breakpointexit. A value \
+             only with '='.\nExample: -post_file /tekton/run/0/out -breakpoint_on_failure",
+        ),
     ]
 }
 
-fn turn() -> [Arg; 2] {
+fn turn() -> [Arg; 4] {
     [
         valued("wait_file", "PATH,...", value::paths).help(
             "Wait until this file exists; several are waited for one after the other. When PATH.err exists instead, an \
@@ -107,10 +108,18 @@ fn turn() -> [Arg; 2] {
             "Wait until the files also have content. A value only with '='.\n\
                  Example: -wait_file /tekton/downward/ready -wait_file_content",
         ),
+        valued("when_expressions", "JSON", value::when).help(
+            "Run the step only if all of these hold, an array of objects with input, operator (in, notin) and values, or \
+             with cel.\nExample: -when_expressions '[{\"input\":\"main\",\"operator\":\"in\",\"values\":[\"main\"]}]'",
+        ),
+        boolean("debug_before_step").default_value("false").help(
+            "Before the step runs, wait for a person in the container, who lets it run with POST_FILE.beforestepexit. A \
+             value only with '='.\nExample: -post_file /tekton/run/0/out -debug_before_step",
+        ),
     ]
 }
 
-fn end() -> [Arg; 4] {
+fn end() -> [Arg; 9] {
     [
         valued(POST_FILE, "PATH", value::path).help(
             "Create this file when the step is done, or PATH.err when it failed: the next step waits for it.\n\
@@ -127,6 +136,55 @@ fn end() -> [Arg; 4] {
         valued("results", "NAME,...", value::results).help(
             "Task results that are read from /tekton/results after the step, and reported.\n\
              Example: -results digest,url",
+        ),
+        valued("step_results", "NAME,...", value::results).help(
+            "Step results that are read from the results directory of -step_metadata_dir after the step, and reported.\n\
+             Example: -step_results digest,url",
+        ),
+        valued("result_from", "WORD", value::result_from).default_value(TERMINATION_MESSAGE).help(
+            "Results and artifacts go into the termination message with this word, and stay where they are with any \
+             other.\nExample: -result_from sidecar-logs",
+        ),
+        boolean("compress_termination_message").default_value("false").help(
+            "Compress the termination message where that makes it shorter; the controller must be able to read it. A \
+             value only with '='.\nExample: -compress_termination_message=true",
+        ),
+        valued("termination_containers", "NUMBER", value::containers).help(
+            "How many containers share the 12 KiB that Kubernetes keeps of a pod's termination messages: a longer share \
+             is warned of. Without it, the steps below /tekton/steps and two more.\nExample: -termination_containers 7",
+        ),
+        boolean("signal_exit_code").default_value("false").help(
+            "Tell a step's death by a signal as 128 and its number, with its name, instead of 255. A value only with \
+             '='.\nExample: -signal_exit_code",
+        ),
+    ]
+}
+
+/// The word with which results go into the termination message.
+pub(super) const TERMINATION_MESSAGE: &str = "termination-message";
+
+fn credentials() -> [Arg; 5] {
+    let repeated = |arg: Arg| arg.action(ArgAction::Append);
+    [
+        repeated(valued("basic-git", "SECRET=URL", value::secret_url)).help(
+            "Username and password for a git server, from /tekton/creds-secrets/SECRET; repeatable.\n\
+             Example: -basic-git github=https://github.com",
+        ),
+        repeated(valued("ssh-git", "SECRET=HOST", value::secret_url)).help(
+            "A key, and known hosts, for a git server, from /tekton/creds-secrets/SECRET; repeatable.\n\
+             Example: -ssh-git deploy=git.example.com:2222",
+        ),
+        repeated(valued("basic-docker", "SECRET=URL", value::secret_url)).help(
+            "Username and password for a registry, from /tekton/creds-secrets/SECRET; repeatable.\n\
+             Example: -basic-docker regcred=https://registry.example.com",
+        ),
+        repeated(valued("docker-config", "SECRET", value::secret)).help(
+            "Registry credentials from the .dockerconfigjson of /tekton/creds-secrets/SECRET; repeatable.\n\
+             Example: -docker-config regcred",
+        ),
+        repeated(valued("docker-cfg", "SECRET", value::secret)).help(
+            "Registry credentials from the .dockercfg of /tekton/creds-secrets/SECRET; repeatable.\n\
+             Example: -docker-cfg oldcred",
         ),
     ]
 }

@@ -7,7 +7,10 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::flags::{POST_FILE, TERMINATION_PATH};
-use crate::spec::{CommandSource, LookupSpec, ReportSpec, StepSpec, WaitSpec};
+use crate::spec::{
+    CommandSource, CredentialsSpec, EndSpec, LookupSpec, MountedSecret, OutputSpec, ReportSpec, ResultsSpec, SecretUrl,
+    StepSpec, WaitSpec,
+};
 
 /// Flags that are right one by one, and wrong together or in this build.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +41,7 @@ pub(super) fn step(
     ignored: &[OsString],
     args: &[OsString],
 ) -> Result<StepSpec, StepFault> {
+    let credentials = credentials(&mut flags);
     Ok(StepSpec {
         wait: WaitSpec {
             files: flags.remove_one("wait_file").unwrap_or_default(),
@@ -47,24 +51,65 @@ pub(super) fn step(
             post_file: flags.remove_one(POST_FILE).and_then(not_empty),
             termination_path: flags.remove_one(TERMINATION_PATH).unwrap_or_default(),
             metadata_dir: flags.remove_one("step_metadata_dir").unwrap_or_default(),
+            compress: flags.remove_one("compress_termination_message").unwrap_or_default(),
+            containers: flags.remove_one("termination_containers"),
         },
-        results: flags.remove_one("results").unwrap_or_default(),
+        results: ResultsSpec {
+            task: flags.remove_one("results").unwrap_or_default(),
+            step: flags.remove_one("step_results").unwrap_or_default(),
+            in_message: flags.remove_one("result_from").unwrap_or_default(),
+        },
         timeout: flags.remove_one("timeout").unwrap_or_default(),
-        on_error: flags.remove_one("on_error").unwrap_or_default(),
-        command: command(&mut flags, built)?,
+        stop_grace: flags.remove_one("stop_grace").unwrap_or_default(),
+        end: EndSpec {
+            on_error: flags.remove_one("on_error").unwrap_or_default(),
+            breakpoint_on_failure: flags.remove_one("breakpoint_on_failure").unwrap_or_default(),
+            signal_exit_code: flags.remove_one("signal_exit_code").unwrap_or_default(),
+        },
+        debug_before_step: flags.remove_one("debug_before_step").unwrap_or_default(),
+        when: flags.remove_one("when_expressions").unwrap_or_default(),
+        output: OutputSpec {
+            stdout: flags.remove_one("stdout_path").and_then(not_empty),
+            stderr: flags.remove_one("stderr_path").and_then(not_empty),
+        },
+        command: command(&mut flags, built, &credentials)?,
+        credentials,
         args: args.to_vec(),
         ignored: ignored.to_vec(),
     })
 }
 
-fn command(flags: &mut ArgMatches, built: Built) -> Result<CommandSource, StepFault> {
+/// The credentials, each kind in the order of its flags.
+fn credentials(flags: &mut ArgMatches) -> CredentialsSpec {
+    fn all<T: Clone + Send + Sync + 'static>(flags: &mut ArgMatches, flag: &str) -> Vec<T> {
+        flags.remove_many(flag).map(Iterator::collect).unwrap_or_default()
+    }
+    CredentialsSpec {
+        basic_git: all(flags, "basic-git"),
+        ssh_git: all(flags, "ssh-git"),
+        basic_docker: all(flags, "basic-docker"),
+        docker_config: all(flags, "docker-config"),
+        docker_cfg: all(flags, "docker-cfg"),
+    }
+}
+
+/// The secrets among them that hold registry credentials.
+fn mounted(credentials: &CredentialsSpec) -> Vec<MountedSecret> {
+    let config = credentials.docker_config.iter().map(|secret| MountedSecret::Config { secret: secret.clone() });
+    let legacy = credentials.docker_cfg.iter().map(|secret| MountedSecret::Legacy { secret: secret.clone() });
+    let basic = credentials.basic_docker.iter().cloned();
+    let basic = basic.map(|SecretUrl { secret, url }| MountedSecret::Basic { secret, url });
+    config.chain(legacy).chain(basic).collect()
+}
+
+fn command(flags: &mut ArgMatches, built: Built, credentials: &CredentialsSpec) -> Result<CommandSource, StepFault> {
     let program = flags.remove_one::<OsString>("entrypoint").filter(|program| !program.is_empty());
     let image = flags.remove_one::<Option<String>>("image").flatten();
     match (program, image) {
         (Some(_), Some(_)) => Err(StepFault::TwoCommands),
         (Some(program), None) => Ok(CommandSource::Given(program)),
         (None, Some(_)) if !built.lookup => Err(StepFault::NoLookup),
-        (None, Some(image)) => Ok(CommandSource::Image(Box::new(lookup(flags, image)))),
+        (None, Some(image)) => Ok(CommandSource::Image(Box::new(lookup(flags, image, mounted(credentials))))),
         (None, None) => Ok(CommandSource::PlatformTable),
     }
 }
@@ -75,10 +120,10 @@ pub(super) fn lookup_of(mut flags: ArgMatches, image: &OsStr, built: Built) -> R
         return Err(StepFault::NoLookup);
     }
     // What is no UTF-8 is no reference: the lookup says so, with the rule.
-    Ok(lookup(&mut flags, image.to_string_lossy().into_owned()))
+    Ok(lookup(&mut flags, image.to_string_lossy().into_owned(), Vec::new()))
 }
 
-fn lookup(flags: &mut ArgMatches, image: String) -> LookupSpec {
+fn lookup(flags: &mut ArgMatches, image: String, mounted: Vec<MountedSecret>) -> LookupSpec {
     LookupSpec {
         image,
         namespace: flags.remove_one::<Option<String>>("taskrun_namespace").flatten(),
@@ -87,7 +132,7 @@ fn lookup(flags: &mut ArgMatches, image: String) -> LookupSpec {
             .remove_many::<Vec<String>>("image_pull_secrets")
             .map(|all| all.flatten().collect())
             .unwrap_or_default(),
-        mounted: Vec::new(),
+        mounted,
         exec_helpers: flags.remove_one("image_exec_helpers").unwrap_or_default(),
         certificates: flags
             .remove_many::<Option<(String, PathBuf)>>("image_registry_certificate")

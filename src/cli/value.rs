@@ -2,13 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::net::Ipv6Addr;
+use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::duration::{self, NotADuration};
 use super::quote::Quoted;
-use crate::spec::{Format, OnError, Timeout};
+use crate::spec::{Format, OnError, SecretUrl, Timeout};
 
 /// A flag whose value cannot be used; the first two in Go's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +29,8 @@ pub(super) enum ValueFault {
         cause: ValueCause,
     },
     #[error(
-        "-{flag} is a flag of Tekton's entrypoint that this version cannot honour yet: nothing was run; leave it out"
+        "-{flag} is a flag of Tekton's entrypoint that this one does not have: it cannot sign results by SPIRE, so nothing \
+         was run; leave enforce-nonfalsifiability off, or use Tekton's own entrypoint"
     )]
     NotBuilt { flag: &'static str },
 }
@@ -55,6 +57,13 @@ pub(super) enum ValueCause {
     Registry,
     #[error("write text or json")]
     Format,
+    #[error("it must not be negative")]
+    Negative,
+    #[error("write how many containers, a number from 1 on")]
+    Containers,
+    // Tekton's words; what was got instead is in front of them.
+    #[error("expect entries of the form secret=url")]
+    SecretUrl,
 }
 
 /// How an answer is told.
@@ -124,6 +133,42 @@ pub(super) fn bound(value: &OsStr) -> Result<Duration, ValueCause> {
         Ok(nanoseconds @ 1..) => Ok(Duration::from_nanos(nanoseconds)),
         Ok(0) | Err(_) => Err(ValueCause::NotPositive),
     }
+}
+
+/// A duration that may be none at all.
+pub(super) fn grace(value: &OsStr) -> Result<Duration, ValueCause> {
+    let nanoseconds = value.to_str().ok_or(NotADuration).and_then(duration::parse);
+    let nanoseconds = nanoseconds.map_err(|NotADuration| ValueCause::Duration)?;
+    u64::try_from(nanoseconds).map(Duration::from_nanos).map_err(|_| ValueCause::Negative)
+}
+
+/// JSON, which is read when everything else of the command line is understood.
+pub(super) fn when(value: &OsStr) -> Result<String, ValueCause> {
+    value.to_str().map(str::to_owned).ok_or(ValueCause::Encoding)
+}
+
+/// Whether results go into the termination message.
+pub(super) fn result_from(value: &OsStr) -> Result<bool, ValueCause> {
+    Ok(value == super::flags::TERMINATION_MESSAGE)
+}
+
+/// How many containers.
+pub(super) fn containers(value: &OsStr) -> Result<NonZeroU32, ValueCause> {
+    value.to_str().and_then(|text| text.parse().ok()).ok_or(ValueCause::Containers)
+}
+
+/// A secret and what it is for, with exactly one `=` between them.
+pub(super) fn secret_url(value: &OsStr) -> Result<SecretUrl, ValueCause> {
+    let text = value.to_str().ok_or(ValueCause::Encoding)?;
+    match text.split('=').collect::<Vec<_>>().as_slice() {
+        [secret, url] => Ok(SecretUrl { secret: (*secret).to_owned(), url: (*url).to_owned() }),
+        _ => Err(ValueCause::SecretUrl),
+    }
+}
+
+/// A secret's name; the empty one too, as Tekton has it: its directory is the one of all secrets.
+pub(super) fn secret(value: &OsStr) -> Result<String, ValueCause> {
+    value.to_str().map(str::to_owned).ok_or(ValueCause::Encoding)
 }
 
 /// What a failure means: only the exact word has an effect.

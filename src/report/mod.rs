@@ -19,7 +19,7 @@ use self::termination::{Lost, MessageError, Written};
 use crate::host::Dirs;
 use crate::log;
 use crate::outcome::{InternalEntry, NotRunKind, Outcome, PostFile};
-use crate::spec::{OnError, StepSpec};
+use crate::spec::{EndSpec, StepSpec};
 use crate::sys::cause::chain;
 use crate::sys::clock::{self, Timestamp};
 
@@ -36,7 +36,7 @@ pub fn report(outcome: &Outcome, spec: &StepSpec, dirs: &Dirs, started_at: Optio
 /// Reports a command line that cannot be followed, as far as its post file and termination path could be made out,
 /// without the report's last part. The sentence goes into the message; it is for the caller to say.
 pub fn leave_usage(sentence: &str, post_file: Option<&Path>, termination_path: Option<&Path>) -> Left {
-    let mut left = Left::new(&Outcome::not_run(NotRunKind::Usage, sentence), OnError::StopAndFail);
+    let mut left = Left::new(&Outcome::not_run(NotRunKind::Usage, sentence), EndSpec::default());
     left.lines.clear();
     // A person at a shell, outside any pod, needs no second line about a message that nobody would read.
     if let Some(path) = termination_path.filter(|path| path.parent().is_none_or(is_directory)) {
@@ -52,8 +52,9 @@ fn is_directory(path: &Path) -> bool {
 
 /// The report without its last part: every file is written; nothing is said or synced yet.
 pub fn leave(outcome: &Outcome, spec: &StepSpec, dirs: &Dirs, started_at: Option<Timestamp>) -> Left {
-    let mut left = Left::new(outcome, spec.on_error);
-    let results = if outcome.reads_results() { left.read_results(&dirs.results, &spec.results) } else { Vec::new() };
+    let mut left = Left::new(outcome, spec.end);
+    let results =
+        if outcome.reads_results() { left.read_results(&dirs.results, &spec.results.task) } else { Vec::new() };
     left.write_message(&spec.report.termination_path, results, started_at.unwrap_or_else(clock::now));
     left.write_exit_code(&spec.report.metadata_dir.join("exitCode"));
     left.write_post_file(spec.report.post_file.as_deref());
@@ -74,7 +75,8 @@ pub enum Line {
 #[must_use = "finish() says and syncs what is left, and knows the exit code"]
 pub struct Left {
     exit_code: u8,
-    post_file: PostFile,
+    /// None where a person at a breakpoint decides.
+    post_file: Option<PostFile>,
     exit_code_file: Option<String>,
     entries: Vec<InternalEntry>,
     /// Whether the exit code is that of an own failure already: no later failure changes it.
@@ -84,14 +86,14 @@ pub struct Left {
 }
 
 impl Left {
-    fn new(outcome: &Outcome, on_error: OnError) -> Self {
+    fn new(outcome: &Outcome, end: EndSpec) -> Self {
         Self {
-            exit_code: outcome.exit_code(on_error),
-            post_file: outcome.post_file(on_error),
-            exit_code_file: outcome.exit_code_file(on_error),
-            entries: outcome.message_entries(on_error),
+            exit_code: outcome.exit_code(end),
+            post_file: outcome.post_file(end),
+            exit_code_file: outcome.exit_code_file(end),
+            entries: outcome.message_entries(end),
             failed: matches!(outcome, Outcome::NotRun(_)),
-            lines: outcome.last_line().map(Line::Say).into_iter().collect(),
+            lines: outcome.last_line(end).map(Line::Say).into_iter().collect(),
             message: None,
         }
     }
@@ -131,15 +133,15 @@ impl Left {
     /// Turns the end of a step into a failure of our own. One that would have been a success is a failure in all its
     /// files; one that had failed anyway keeps what it says of itself and gets the sentence besides.
     fn fail(&mut self, sentence: String) {
-        let failure = Self::new(&Outcome::not_run(NotRunKind::Other, sentence), OnError::StopAndFail);
+        let failure = Self::new(&Outcome::not_run(NotRunKind::Other, sentence), EndSpec::default());
         match self.post_file {
-            PostFile::Success => {
+            Some(PostFile::Success) => {
                 self.exit_code_file = failure.exit_code_file;
                 self.entries = failure.entries;
+                self.post_file = failure.post_file;
             }
-            PostFile::Err => self.entries.extend(failure.entries),
+            Some(PostFile::Err) | None => self.entries.extend(failure.entries),
         }
-        self.post_file = failure.post_file;
         if !self.failed {
             self.exit_code = failure.exit_code;
         }
@@ -220,7 +222,7 @@ impl Left {
             let path: PathBuf = post::path(post_file, kind);
             post::create(&path, "").map(|()| path)
         };
-        let meant = self.post_file;
+        let Some(meant) = self.post_file else { return };
         let Err(error) = create(meant) else { return };
         self.fail(chain(&error));
         // A success that cannot be told is told as a failure: the next step must not wait for ever.
