@@ -53,7 +53,7 @@ fn write_flags(text: &mut String, command: &Command) -> fmt::Result {
     }
     let refused = command.get_arguments().filter(|arg| arg.get_help_heading().is_none());
     let refused = refused.map(|arg| format!("-{}", arg.get_id())).collect::<Vec<_>>().join(" ");
-    writeln!(text, "\nFlags of Tekton's entrypoint that this version refuses, because it cannot honour them yet:")?;
+    writeln!(text, "\nFlags of Tekton's entrypoint that this version refuses, because it cannot sign results by SPIRE:")?;
     write_wrapped(text, "  ", &refused)
 }
 
@@ -119,7 +119,7 @@ mod tests {
             "  -service_account_dir DIR  (default /var/run/secrets/kubernetes.io/serviceaccount)\n",
             "      Example: -wait_file /tekton/run/0/out\n",
             "\nHow its end is reported:\n",
-            "cannot honour them yet:\n  -basic-docker -basic-git ",
+            "cannot sign results by SPIRE:\n  -enable_spire -spire_socket_path\n",
         ] {
             assert!(text.contains(line), "{line:?} in\n{text}");
         }
@@ -129,6 +129,6 @@ mod tests {
     fn help_fits_a_wide_terminal_and_ends_with_a_line_break() {
         let text = text(&flags::command());
         assert!(text.lines().all(|line| line.len() <= 120 && line.trim_end() == line), "{text}");
-        assert!(text.ends_with("-when_expressions\n"), "{text}");
+        assert!(text.ends_with("-spire_socket_path\n"), "{text}");
     }
 }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
-use crate::spec::{LookupSpec, OnError, ReportSpec, Timeout, WaitSpec};
+use crate::spec::{
+    CredentialsSpec, EndSpec, LookupSpec, OnError, OutputSpec, ReportSpec, ResultsSpec, SecretUrl, Timeout, WaitSpec,
+};
 
 fn argv(args: &[&str]) -> Vec<OsString> {
     std::iter::once("entrypoint").chain(args.iter().copied()).map(OsString::from).collect()
@@ -37,6 +39,10 @@ fn message(args: &[&str]) -> String {
     }
 }
 
+fn secret_url(secret: &str, url: &str) -> SecretUrl {
+    SecretUrl { secret: secret.to_owned(), url: url.to_owned() }
+}
+
 fn os(args: &[&str]) -> Vec<OsString> {
     args.iter().map(OsString::from).collect()
 }
@@ -49,10 +55,17 @@ fn no_flag_at_all_is_a_step_with_the_defaults() {
             post_file: None,
             termination_path: "/tekton/termination".into(),
             metadata_dir: PathBuf::new(),
+            compress: false,
+            containers: None,
         },
-        results: Vec::new(),
+        results: ResultsSpec { task: Vec::new(), step: Vec::new(), in_message: true },
         timeout: Timeout::Unlimited,
-        on_error: OnError::StopAndFail,
+        stop_grace: Duration::ZERO,
+        end: EndSpec::default(),
+        debug_before_step: false,
+        when: String::new(),
+        output: OutputSpec::default(),
+        credentials: CredentialsSpec::default(),
         command: CommandSource::PlatformTable,
         args: Vec::new(),
         ignored: Vec::new(),
@@ -73,12 +86,31 @@ fn what_tektons_controller_writes_becomes_the_step_it_means() {
         "/tekton/termination",
         "-step_metadata_dir",
         "/tekton/run/1/status",
+        "-basic-git=github=https://github.com",
+        "-ssh-git=deploy=git.example.com:2222",
+        "-basic-docker=basic=https://registry.example.com",
+        "-docker-config=regcred",
+        "-docker-config=second",
+        "-docker-cfg=old",
+        "-result_from",
+        "sidecar-logs",
+        "-compress_termination_message=true",
         "-on_error",
         "continue",
         "-timeout",
         "1h0m0s",
+        "-stdout_path",
+        "/tekton/out",
+        "-stderr_path",
+        "/tekton/err",
+        "-step_results",
+        "a,b",
+        "--when_expressions",
+        "[]",
         "-results",
         "digest,url",
+        "-breakpoint_on_failure",
+        "-debug_before_step",
         "-entrypoint",
         "/bin/sh",
         "--",
@@ -93,10 +125,27 @@ fn what_tektons_controller_writes_becomes_the_step_it_means() {
             post_file: Some("/tekton/run/1/out".into()),
             termination_path: "/tekton/termination".into(),
             metadata_dir: "/tekton/run/1/status".into(),
+            compress: true,
+            containers: None,
         },
-        results: vec!["digest".to_owned(), "url".to_owned()],
+        results: ResultsSpec {
+            task: vec!["digest".to_owned(), "url".to_owned()],
+            step: vec!["a".to_owned(), "b".to_owned()],
+            in_message: false,
+        },
         timeout: Timeout::After(Duration::from_secs(3600)),
-        on_error: OnError::Continue,
+        stop_grace: Duration::ZERO,
+        end: EndSpec { on_error: OnError::Continue, breakpoint_on_failure: true, signal_exit_code: false },
+        debug_before_step: true,
+        when: "[]".to_owned(),
+        output: OutputSpec { stdout: Some("/tekton/out".into()), stderr: Some("/tekton/err".into()) },
+        credentials: CredentialsSpec {
+            basic_git: vec![secret_url("github", "https://github.com")],
+            ssh_git: vec![secret_url("deploy", "git.example.com:2222")],
+            basic_docker: vec![secret_url("basic", "https://registry.example.com")],
+            docker_config: vec!["regcred".to_owned(), "second".to_owned()],
+            docker_cfg: vec!["old".to_owned()],
+        },
         command: CommandSource::Given("/bin/sh".into()),
         args: os(&["-c", "echo -- hi", "--", "-post_file"]),
         ignored: Vec::new(),
@@ -120,7 +169,7 @@ fn of_a_scalar_that_is_given_twice_the_last_counts() {
     assert_eq!(step(&["-entrypoint=a", "--entrypoint", "b"]).command, CommandSource::Given("b".into()));
     assert_eq!(step(&["-entrypoint=a", "-entrypoint="]).command, CommandSource::PlatformTable);
     assert_eq!(step(&["-wait_file=/a,/b", "-wait_file=/c"]).wait.files, [PathBuf::from("/c")]);
-    assert_eq!(step(&["-on_error=continue", "-on_error=x"]).on_error, OnError::StopAndFail);
+    assert_eq!(step(&["-on_error=continue", "-on_error=x"]).end.on_error, OnError::StopAndFail);
     assert!(!step(&["-wait_file_content", "-wait_file_content=false"]).wait.content);
     // Every value must be right, also one that does not count.
     assert_eq!(message(&["-timeout=x", "-timeout=5s"]), r#"invalid value "x" for flag -timeout: parse error"#);
@@ -365,35 +414,16 @@ fn without_the_lookup_an_image_is_refused_and_everything_else_works() {
 
 #[test]
 fn tektons_flags_that_are_not_built_are_refused_and_still_take_their_argument() {
-    for flag in [
-        "step_results",
-        "result_from",
-        "when_expressions",
-        "stdout_path",
-        "stderr_path",
-        "basic-git",
-        "ssh-git",
-        "basic-docker",
-        "docker-config",
-        "docker-cfg",
-        "spire_socket_path",
-    ] {
-        let expected = format!(
-            "-{flag} is a flag of Tekton's entrypoint that this version cannot honour yet: nothing was run; leave it out"
-        );
-        let dashed = format!("-{flag}");
-        assert_eq!(message(&[&dashed, "-nope"]), expected);
-        assert_eq!(message(&[&format!("-{dashed}=")]), expected);
-        assert_eq!(message(&[&dashed]), format!("flag needs an argument: {dashed}"));
-        // The post file behind its argument is found, and what looks like one in its argument is not.
-        let error = read(&[&dashed, "-post_file", "-post_file", "/o"]).unwrap_err();
-        assert_eq!((error.to_string(), error.post_file), (expected, Some("/o".into())));
-    }
-    for flag in ["breakpoint_on_failure", "debug_before_step", "compress_termination_message", "enable_spire"] {
-        let dashed = format!("-{flag}");
-        for args in [&[dashed.as_str(), "-nope"][..], &[&format!("{dashed}=false")], &[&dashed, "x", "-nope"]] {
-            assert!(message(args).starts_with(&format!("{dashed} is a flag of Tekton's entrypoint")), "{args:?}");
-        }
+    const SENTENCE: &str = " is a flag of Tekton's entrypoint that this one does not have";
+    let dashed = "-spire_socket_path";
+    assert!(message(&[dashed, "-nope"]).starts_with(&format!("{dashed}{SENTENCE}")));
+    assert!(message(&["--spire_socket_path="]).starts_with(&format!("{dashed}{SENTENCE}")));
+    assert_eq!(message(&[dashed]), format!("flag needs an argument: {dashed}"));
+    // The post file behind its argument is found, and what looks like one in its argument is not.
+    let error = read(&[dashed, "-post_file", "-post_file", "/o"]).unwrap_err();
+    assert_eq!(error.post_file, Some("/o".into()));
+    for args in [&["-enable_spire", "-nope"][..], &["-enable_spire=false"], &["-enable_spire", "x", "-nope"]] {
+        assert!(message(args).starts_with(&format!("-enable_spire{SENTENCE}")), "{args:?}");
     }
 }
 

@@ -140,16 +140,12 @@ fn a_wrong_command_line_is_searched_for_its_files_behind_the_mistake_too() {
 
 #[test]
 fn a_flag_that_is_not_built_yet_is_refused_and_releases_the_next_step() {
-    for flags in [&["-result_from", "sidecar-logs"][..], &["-debug_before_step"], &["--when_expressions", "[]"]] {
-        let ended = Step::new().flags(flags.iter().copied()).sh("echo ran");
-        let sentence = format!(
-            "-{} is a flag of Tekton's entrypoint that this version cannot honour yet: nothing was run; leave it out",
-            flags[0].trim_start_matches('-')
-        );
-        assert_left(&ended, 2, false, None, &[internal("entrypoint/error", &sentence)]);
-        assert_eq!(lines(&ended.stderr).first(), Some(&sentence.as_str()));
-        assert_eq!(ended.stdout, "");
-    }
+    let ended = Step::new().flags(["-enable_spire"]).sh("echo ran");
+    let sentence = "-enable_spire is a flag of Tekton's entrypoint that this one does not have: it cannot sign results by \
+                    SPIRE, so nothing was run; leave enforce-nonfalsifiability off, or use Tekton's own entrypoint";
+    assert_left(&ended, 2, false, None, &[internal("entrypoint/error", sentence)]);
+    assert_eq!(lines(&ended.stderr).first(), Some(&sentence));
+    assert_eq!(ended.stdout, "");
 }
 
 #[test]

@@ -4,11 +4,14 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use entrypoint::host::Dirs;
 use entrypoint::outcome::Outcome;
 use entrypoint::report::{Left, Line, leave};
-use entrypoint::spec::{CommandSource, OnError, ReportSpec, StepSpec, Timeout, WaitSpec};
+use entrypoint::spec::{
+    CommandSource, CredentialsSpec, EndSpec, OnError, OutputSpec, ReportSpec, ResultsSpec, StepSpec, Timeout, WaitSpec,
+};
 
 /// The entry of the start, as messages are compared.
 pub const STARTED_AT: &str = r#"{"key":"StartedAt","value":"T","type":3}"#;
@@ -41,10 +44,17 @@ impl Pod {
                 post_file: Some(dir.path().join("run/0/out")),
                 termination_path: dir.path().join("termination"),
                 metadata_dir: dir.path().join("run/0/status"),
+                compress: false,
+                containers: None,
             },
-            results: Vec::new(),
+            results: ResultsSpec { in_message: true, ..ResultsSpec::default() },
             timeout: Timeout::Unlimited,
-            on_error: OnError::StopAndFail,
+            stop_grace: Duration::ZERO,
+            end: EndSpec::default(),
+            debug_before_step: false,
+            when: String::new(),
+            output: OutputSpec::default(),
+            credentials: CredentialsSpec::default(),
             command: CommandSource::PlatformTable,
             args: Vec::new(),
             ignored: Vec::new(),
@@ -57,21 +67,21 @@ impl Pod {
     }
 
     pub fn continuing(mut self) -> Self {
-        self.spec.on_error = OnError::Continue;
+        self.spec.end.on_error = OnError::Continue;
         self
     }
 
     /// Writes a result and asks for it.
     pub fn result(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         fs::write(self.path("results").join(name), value).unwrap();
-        self.spec.results.push(name.to_owned());
+        self.spec.results.task.push(name.to_owned());
         self
     }
 
     /// Asks for a result and puts a directory in its place.
     pub fn directory_as_result(mut self, name: &str) -> Self {
         fs::create_dir(self.path("results").join(name)).unwrap();
-        self.spec.results.push(name.to_owned());
+        self.spec.results.task.push(name.to_owned());
         self
     }
 
