@@ -16,7 +16,8 @@ use crate::lookup::{Found, Lookup, When};
 use crate::outcome::{NotRunKind, Outcome};
 use crate::report;
 use crate::setup;
-use crate::spec::{CommandSource, SetupCommand, StepSpec, Timeout};
+use crate::spec::{CommandSource, SetupCommand, StepSpec, Timeout, WaitSpec};
+use crate::step::breakpoint::{self, Breakpoint};
 use crate::step::command::{self, Program};
 use crate::step::runner::Running;
 use crate::step::start_error;
@@ -82,7 +83,7 @@ fn set_up(command: &SetupCommand, host: &Host, signals: io::Result<Signals>) -> 
 fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
     report_panics(spec, host);
     let mut pass = match signals {
-        Ok(signals) => Pass { spec, host, signals, started_at: None },
+        Ok(signals) => Pass { spec, host, signals, started_at: None, paused: false },
         Err(error) => {
             let outcome = failed(format!("cannot read signals: {}", Cause(&error)));
             return report::report(&outcome, spec, &host.dirs, None);
@@ -93,6 +94,18 @@ fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
         log::info("Step was canceling");
     }
     let code = report::report(&outcome, spec, &host.dirs, pass.started_at);
+    let (outcome, code) = if outcome.breaks(spec.end) {
+        match pass.ask_about_failure() {
+            Ok(code) => return code,
+            // Nobody will answer any more, and the next step must not wait for it.
+            Err(outcome) => {
+                let code = report::leave_breakpoint(&outcome, spec.report.post_file.as_deref()).finish();
+                (outcome, code)
+            }
+        }
+    } else {
+        (outcome, code)
+    };
     if let Outcome::NotRun(why) = &outcome
         && let NotRunKind::Interrupted(number) = why.kind
     {
@@ -122,6 +135,8 @@ struct Pass<'a> {
     signals: Signals,
     /// When the step's turn came: the wait is not part of the step.
     started_at: Option<Timestamp>,
+    /// Whether a person at a breakpoint is being waited for.
+    paused: bool,
 }
 
 impl Pass<'_> {
@@ -146,6 +161,9 @@ impl Pass<'_> {
         let wait = self.wait_for_turn(lookup.as_mut())?;
         // Kept until the step has started, unless that will take a while.
         let wait = Some(wait).filter(|_| lookup.as_ref().is_none_or(|lookup| lookup.result().is_some()));
+        if spec.debug_before_step {
+            self.ask_before_step(lookup.as_mut())?;
+        }
         let found = self.wait_for_lookup(lookup)?;
         self.started_at = Some(clock::now());
         if spec.timeout == Timeout::Negative {
@@ -178,6 +196,67 @@ impl Pass<'_> {
         }
     }
 
+    /// Asks a person whether the step shall run.
+    fn ask_before_step(&mut self, mut lookup: Option<&mut Lookup<'_>>) -> Result<(), Outcome> {
+        let post_file = self.spec.report.post_file.as_deref();
+        log::say(Breakpoint::BeforeStep.question());
+        self.paused = true;
+        let mut wait = Wait::new(&Breakpoint::BeforeStep.wait(post_file));
+        let answer = loop {
+            match wait.look() {
+                Ok(Turn::Later) => self.sleep(Some(&wait), lookup.as_deref_mut())?,
+                answer => break answer,
+            }
+        };
+        self.paused = false;
+        if matches!(answer, Ok(Turn::Now)) {
+            return Ok(());
+        }
+        log::say(format_args!(
+            "error occurred while waiting for {} : before step breakpoint error file, user decided to skip the current \
+             step execution",
+            Breakpoint::BeforeStep.answer(post_file).display()
+        ));
+        self.started_at = Some(clock::now());
+        Err(Outcome::Refused)
+    }
+
+    /// Asks a person how a failed step ends, which was reported without its post file: that is the person's too.
+    fn ask_about_failure(&mut self) -> Result<u8, Outcome> {
+        let post_file = self.spec.report.post_file.as_deref();
+        log::info("Skipping writing to PostFile");
+        log::say(Breakpoint::OnFailure.question());
+        self.paused = true;
+        let wait = Breakpoint::OnFailure.wait(post_file);
+        let answer = Breakpoint::OnFailure.answer(post_file);
+        let failure = self.wait_for_answer(wait, &answer)?;
+        if let Some(failure) = failure {
+            log::say(format_args!("error occurred while waiting for {} : {failure}", answer.display()));
+        }
+        let (code, lines) = breakpoint::exit_code(&answer);
+        lines.iter().for_each(log::say);
+        Ok(code)
+    }
+
+    /// Waits until the answer at a failure is there, and for a moment until it says something; why it will not come.
+    fn wait_for_answer(&mut self, spec: WaitSpec, answer: &Path) -> Result<Option<String>, Outcome> {
+        let mut wait = Wait::new(&spec);
+        loop {
+            match wait.look() {
+                Ok(Turn::Later) => self.sleep(Some(&wait), None)?,
+                Ok(Turn::Now) => break,
+                Ok(Turn::Never) => return Ok(Some("error file present, bail and skip the step".to_owned())),
+                Err(error) => return Ok(Some(error.to_string())),
+            }
+        }
+        let mut wait = Wait::new(&WaitSpec { content: true, ..spec });
+        let patience = Instant::now() + breakpoint::EMPTY_ANSWER;
+        while breakpoint::is_empty(answer) && Instant::now() < patience && matches!(wait.look(), Ok(Turn::Later)) {
+            self.sleep(Some(&wait), None)?;
+        }
+        Ok(None)
+    }
+
     /// Waits for the lookup, which had all the time of the wait already.
     fn wait_for_lookup(&mut self, mut lookup: Option<Lookup<'_>>) -> Result<Option<Found>, Outcome> {
         if let Some(lookup) = &mut lookup {
@@ -207,6 +286,7 @@ impl Pass<'_> {
         while let Some(number) = self.signals.receive().map_err(unreadable)? {
             if signals::asks_to_end(number) {
                 let meanwhile = match (wait, lookup.as_deref()) {
+                    _ if self.paused => "at its breakpoint".to_owned(),
                     (None, Some(lookup)) => {
                         format!("while the command of image {} was being looked up", lookup.image())
                     }

@@ -46,6 +46,13 @@ pub fn leave_usage(sentence: &str, post_file: Option<&Path>, termination_path: O
     left
 }
 
+/// Reports that nobody will decide any more about a step that was left at a breakpoint: its message stands already.
+pub fn leave_breakpoint(outcome: &Outcome, post_file: Option<&Path>) -> Left {
+    let mut left = Left::new(outcome, EndSpec::default());
+    left.write_post_file(post_file);
+    left
+}
+
 fn is_directory(path: &Path) -> bool {
     path == Path::new("") || path.is_dir()
 }

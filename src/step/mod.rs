@@ -1,5 +1,6 @@
 //! A step's life: its wait, its command, its process.
 
+pub mod breakpoint;
 pub mod command;
 pub mod runner;
 pub mod start_error;

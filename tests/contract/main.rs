@@ -12,6 +12,7 @@
     reason = "a test fails by panicking, and waits for the processes that it starts"
 )]
 
+mod breakpoint;
 mod command;
 mod files;
 mod message;
