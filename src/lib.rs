@@ -21,6 +21,7 @@
 pub mod cli;
 pub mod commands;
 pub mod host;
+pub mod image;
 pub mod log;
 pub mod lookup;
 pub mod note;
@@ -40,8 +41,6 @@ pub mod authn;
 pub mod credential;
 #[cfg(feature = "lookup")]
 pub mod http;
-#[cfg(feature = "lookup")]
-pub mod image;
 #[cfg(feature = "kube")]
 pub mod kube;
 #[cfg(feature = "lookup")]

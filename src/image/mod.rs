@@ -1,23 +1,33 @@
 //! Names and documents of images, as registries have them: pure, nothing here talks to anything.
 
+#[cfg(feature = "lookup")]
 pub mod config;
+#[cfg(feature = "lookup")]
 pub mod digest;
+#[cfg(feature = "lookup")]
 pub mod manifest;
 pub mod platform;
+#[cfg(feature = "lookup")]
 pub mod reference;
 
+#[cfg(feature = "lookup")]
 pub use self::config::{ConfigError, ImageConfig};
+#[cfg(feature = "lookup")]
 pub use self::digest::{Digest, DigestError, DigestMismatch};
+#[cfg(feature = "lookup")]
 pub use self::manifest::{Descriptor, Document, Index, Manifest, ManifestError};
 pub use self::platform::{Platform, PlatformError};
+#[cfg(feature = "lookup")]
 pub use self::reference::{Identifier, Reference, ReferenceError};
 
 /// Why a document is not the JSON that it should be. The library repeats the values that it did not expect, whole: only
 /// the beginning of that is for a message.
+#[cfg(feature = "lookup")]
 #[derive(Debug, thiserror::Error)]
 #[error("{}", shown(&.0.to_string(), 160))]
 pub struct JsonError(serde_json::Error);
 
+#[cfg(feature = "lookup")]
 impl From<serde_json::Error> for JsonError {
     fn from(error: serde_json::Error) -> Self {
         Self(error)

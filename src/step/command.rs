@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::host::Env;
+use crate::image::Platform;
 
 /// The environment variable in which Tekton's controller names the command per platform.
 pub const PLATFORM_TABLE: &str = "TEKTON_PLATFORM_COMMANDS";
@@ -158,30 +159,17 @@ fn is_executable(file: &Path) -> bool {
 /// This machine's platform in Go's words, as Tekton's entrypoint names it: `linux/amd64`, `linux/arm64/v8`.
 #[must_use]
 pub fn machine() -> String {
-    let platform = format!("{}/{}", std::env::consts::OS, go_architecture(std::env::consts::ARCH));
-    match std::env::consts::ARCH {
-        "aarch64" => format!("{platform}/v8"),
+    let platform = Platform::host();
+    match platform.architecture.as_str() {
+        // Which one it is cannot be told from here, and Go's library says so.
         "arm" => format!("{platform}/unknown"),
-        _ => platform,
+        _ => platform.to_string(),
     }
 }
 
-/// Go's name of an architecture, from Rust's.
-fn go_architecture(rust: &str) -> &str {
-    match rust {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "x86" => "386",
-        "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
-        "powerpc64" => "ppc64",
-        "loongarch64" => "loong64",
-        "mips64" if cfg!(target_endian = "little") => "mips64le",
-        other => other,
-    }
-}
-
-/// The command that the platform table has for `platform`: an entry for exactly it, or for it without its variant.
-/// An entry that is `null` is an empty command.
+/// The command that the platform table has for `platform`: an entry for exactly it, or for it without its variant; else
+/// the variant that fits best, which is an intended difference to Tekton: what the table has is what kubelet could pull
+/// for this machine. An entry that is `null` is an empty command.
 ///
 /// # Errors
 /// When there is no table, it cannot be read, or it has no such entry.
@@ -190,14 +178,19 @@ pub fn from_table(table: Option<&OsStr>, platform: &str) -> Result<Vec<OsString>
     let mut table: BTreeMap<String, Option<Vec<String>>> =
         serde_json::from_slice(table.as_bytes()).map_err(CommandError::BadTable)?;
     let without_variant = platform.rsplit_once('/').map_or(platform, |(rest, _)| rest);
-    let command = match table.remove(platform) {
-        Some(command) => command,
-        None => table.remove(without_variant).ok_or_else(|| CommandError::NoPlatform {
-            platform: platform.to_owned(),
-            known: table.into_keys().collect(),
-        })?,
-    };
-    Ok(command.unwrap_or_default().into_iter().map(OsString::from).collect())
+    let key = [platform, without_variant].into_iter().find(|key| table.contains_key(*key)).map(str::to_owned);
+    let key = key.or_else(|| nearest(platform, table.keys()).map(str::to_owned));
+    match key.and_then(|key| table.remove(&key)) {
+        Some(command) => Ok(command.unwrap_or_default().into_iter().map(OsString::from).collect()),
+        None => Err(CommandError::NoPlatform { platform: platform.to_owned(), known: table.into_keys().collect() }),
+    }
+}
+
+/// The key whose variant fits this machine best. Windows' keys have a version behind a colon, and are not for us.
+fn nearest<'a>(platform: &str, keys: impl Iterator<Item = &'a String>) -> Option<&'a str> {
+    let platform = platform.strip_suffix("/unknown").unwrap_or(platform).parse::<Platform>().ok()?;
+    let fit = |key: &String| key.parse().ok().and_then(|offered| platform.fit(&offered));
+    keys.filter_map(|key| Some((fit(key)?, key))).max_by_key(|(fit, _)| *fit).map(|(_, key)| key.as_str())
 }
 
 /// What an image runs, by Tekton's rule: its ENTRYPOINT, with its CMD only where the step has no arguments of its own.
@@ -235,6 +228,27 @@ mod tests {
         assert_eq!(table(r#"{"linux/arm64":["b","c"]}"#, "linux/arm64/v8").unwrap(), ["b", "c"]);
         assert_eq!(table(r#"{"linux/amd64":null}"#, "linux/amd64").unwrap(), [""; 0]);
         assert_eq!(table(r#"{"linux/amd64":[]}"#, "linux/amd64").unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_table_with_a_variant_only_serves_a_machine_that_names_none() {
+        for (json, platform, expected) in [
+            (r#"{"linux/amd64/v1":["a"]}"#, "linux/amd64", "a"),
+            (r#"{"linux/amd64/v3":["c"],"linux/amd64/v2":["b"]}"#, "linux/amd64", "b"),
+            (r#"{"linux/arm/v7":["v7"],"linux/arm/v6":["v6"]}"#, "linux/arm/unknown", "v7"),
+            (r#"{"linux/arm/v6":["v6"],"linux/arm/v5":["v5"]}"#, "linux/arm/unknown", "v6"),
+            (r#"{"linux/arm64/v8":["a"]}"#, "linux/arm64", "a"),
+            (r#"{"linux/amd64/v2":["b"],"linux/amd64":["a"]}"#, "linux/amd64", "a"),
+        ] {
+            assert_eq!(table(json, platform).unwrap(), [expected], "{json} {platform}");
+        }
+        for (json, platform) in [
+            (r#"{"linux/arm64/v9":["a"]}"#, "linux/arm64/v8"),
+            (r#"{"windows/amd64:10.0.1":["a"]}"#, "linux/amd64"),
+            (r#"{"linux/386":["a"]}"#, "linux/amd64"),
+        ] {
+            assert!(table(json, platform).unwrap_err().starts_with("could not find command for platform"), "{json}");
+        }
     }
 
     #[test]
@@ -321,6 +335,5 @@ mod tests {
     #[test]
     fn this_machine_has_a_platform() {
         assert!(machine().starts_with("linux/"));
-        assert_eq!(go_architecture("x86_64"), "amd64");
     }
 }

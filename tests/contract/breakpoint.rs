@@ -88,7 +88,8 @@ fn a_failed_step_ends_with_the_code_of_the_person_who_releases_the_next_one() {
 fn an_answer_that_is_no_number_ends_the_step_with_0() {
     let ended = answered("yes\n");
     assert_eq!(ended.code(), 0);
-    let unread = "error occurred while reading breakpoint exit code : \"yes\" is not a whole number; the step ends with 0";
+    let unread =
+        "error occurred while reading breakpoint exit code : \"yes\" is not a whole number; the step ends with 0";
     assert_eq!(said(&ended.stderr)[4..], ["Breakpoint exiting with exit code yes", unread]);
 }
 
