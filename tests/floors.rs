@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 8] = [
     &["authn", "kube", "registry"],
     &["http"],
     &["credential", "go_json", "image", "note", "outcome", "spec", "trace"],
-    &["host", "log", "secret", "sys"],
+    &["host", "log", "quote", "secret", "sys"],
 ];
 
 /// The only arrows between siblings, each between two plain things.
