@@ -80,10 +80,12 @@ impl Docker {
 /// A login as docker would have noted it down itself.
 fn document_of(url: &str, login: &Login) -> Document {
     let entry = Entry {
-        auth: STANDARD.encode([&login.username, b":".as_slice(), &login.password].concat()),
-        // What Tekton writes: docker wants an address there, and it has none.
-        email: "not@val.id".to_owned(),
-        ..Entry::login(&login.username, &login.password)
+        username: login.username.clone(),
+        password: login.password.clone(),
+        auth: STANDARD.encode([&login.username, b":".as_slice(), &login.password].concat()).into_bytes(),
+        // Tekton's word; long ago docker wanted an address there.
+        email: b"not@val.id".to_vec(),
+        ..Entry::default()
     };
     Document { auths: [(url.to_owned(), entry)].into(), ..Document::default() }
 }

@@ -32,12 +32,13 @@ impl Form {
 /// The credential for one registry.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Entry {
-    pub(super) username: String,
-    pub(super) password: String,
-    pub(super) auth: String,
-    pub(super) email: String,
-    pub(super) identity_token: String,
-    pub(super) registry_token: String,
+    /// All of them are bytes: a name and a password from files need not be text.
+    pub(super) username: Vec<u8>,
+    pub(super) password: Vec<u8>,
+    pub(super) auth: Vec<u8>,
+    pub(super) email: Vec<u8>,
+    pub(super) identity_token: Vec<u8>,
+    pub(super) registry_token: Vec<u8>,
 }
 
 /// It has a password, so it is not shown.
@@ -48,12 +49,6 @@ impl fmt::Debug for Entry {
 }
 
 impl Entry {
-    /// A name and a password; bytes that are no text are what Go's JSON makes of them.
-    pub(super) fn login(username: &[u8], password: &[u8]) -> Self {
-        let text = |bytes| go_json::text(bytes).into_owned();
-        Self { username: text(username), password: text(password), ..Self::default() }
-    }
-
     /// Whether there is anything to show to a registry. Beside a credential store docker leaves empty entries.
     pub(super) fn is_credential(&self) -> bool {
         let Self { username, password, auth, email: _, identity_token, registry_token } = self;
@@ -161,7 +156,7 @@ impl Document {
                 _ => continue,
             };
             match text(value) {
-                Ok(text) => text.into_iter().for_each(|text| *field = text),
+                Ok(text) => text.into_iter().for_each(|text| *field = text.into_bytes()),
                 // What Tekton does not even look at is no reason to write nothing.
                 Err(NotText) if !tektons => self.odd.push(member),
                 Err(NotText) => return Err(DocumentError::Member { registry: Registry::new(registry), member }),
@@ -178,13 +173,13 @@ impl Document {
         }
         let mut json = format!("{{\"auths\":{}", object(auths, Entry::json));
         if !headers.is_empty() {
-            json += &format!(",\"HttpHeaders\":{}", object(headers, |value| string(value)));
+            json += &format!(",\"HttpHeaders\":{}", object(headers, |value| string(value.as_bytes())));
         }
         if !store.is_empty() {
-            json += &format!(",\"credsStore\":{}", string(store));
+            json += &format!(",\"credsStore\":{}", string(store.as_bytes()));
         }
         if !helpers.is_empty() {
-            json += &format!(",\"credHelpers\":{}", object(helpers, |helper| string(helper)));
+            json += &format!(",\"credHelpers\":{}", object(helpers, |helper| string(helper.as_bytes())));
         }
         json.push('}');
         Some(json)
@@ -210,13 +205,14 @@ impl Entry {
 
 /// An object with its members in the order of their names' bytes.
 fn object<T>(members: &BTreeMap<String, T>, json: impl Fn(&T) -> String) -> String {
-    let members: Vec<_> = members.iter().map(|(name, value)| format!("{}:{}", string(name), json(value))).collect();
+    let members: Vec<_> =
+        members.iter().map(|(name, value)| format!("{}:{}", string(name.as_bytes()), json(value))).collect();
     format!("{{{}}}", members.join(","))
 }
 
-fn string(text: &str) -> String {
+fn string(text: &[u8]) -> String {
     let mut json = String::new();
-    go_json::push_string(&mut json, text);
+    go_json::push_bytes(&mut json, text);
     json
 }
 
