@@ -247,3 +247,82 @@ fn add_texts(texts: &mut BTreeMap<String, String>, value: Value, member: &'stati
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::cause::chain;
+
+    fn json(content: &[u8], form: Form) -> Option<String> {
+        Document::parse(content, form).unwrap().json()
+    }
+
+    #[test]
+    fn a_config_of_what_tekton_knows_has_tektons_bytes() {
+        for (content, expected) in [
+            (
+                r#"{"auths":{"b.io":{"email":"e","auth":"dTpw","password":"p","username":"u"},"a.io":{"auth":"x"}}}"#,
+                r#"{"auths":{"a.io":{"auth":"x"},"b.io":{"username":"u","password":"p","auth":"dTpw","email":"e"}}}"#,
+            ),
+            (
+                r#"{"auths":{"é":{},"B":null,"a":{"x":[1.5e3]}},"y":{}}"#,
+                r#"{"auths":{"B":{"auth":""},"a":{"auth":""},"é":{"auth":""}}}"#,
+            ),
+            (r#"{"AUTHS":{"a":{"Username":"u","AUTH":null}}}"#, r#"{"auths":{"a":{"username":"u","auth":""}}}"#),
+            (
+                r#"{"auths":{"a":{"username":"<&>\ud83d"}}}"#,
+                "{\"auths\":{\"a\":{\"username\":\"\\u003c\\u0026\\u003e\u{fffd}\",\"auth\":\"\"}}}",
+            ),
+            (r#"{"auths":{"a":{"password":""}}}"#, r#"{"auths":{"a":{"auth":""}}}"#),
+        ] {
+            assert_eq!(json(content.as_bytes(), Form::Config).as_deref(), Some(expected), "{content}");
+        }
+        let expected = "{\"auths\":{\"a\":{\"auth\":\"\u{fffd}\"}}}";
+        assert_eq!(json(b"{\"a\":{\"auth\":\"\xff\"}}", Form::Legacy).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_empty_config_is_none() {
+        for content in ["{}", "null", r#"{"auths":{}}"#, r#"{"auths":null}"#, r#"{"credsStore":"","credHelpers":{}}"#] {
+            assert_eq!(json(content.as_bytes(), Form::Config), None, "{content}");
+        }
+        assert_eq!(json(b"{}", Form::Legacy), None);
+    }
+
+    #[test]
+    fn tokens_headers_and_helpers_are_kept() {
+        let content = r#"{"credHelpers":{"gcr.io":"gcloud"},"credsstore":"ecr-login","HttpHeaders":{"B":"2","A":"1"},
+            "auths":{"a.io":{"identitytoken":"i","auth":"x","registrytoken":"r"}},"currentContext":"colima"}"#;
+        let expected = concat!(
+            r#"{"auths":{"a.io":{"auth":"x","identitytoken":"i","registrytoken":"r"}},"HttpHeaders":{"A":"1","B":"2"},"#,
+            r#""credsStore":"ecr-login","credHelpers":{"gcr.io":"gcloud"}}"#
+        );
+        assert_eq!(json(content.as_bytes(), Form::Config).unwrap(), expected);
+        let only_helpers = json(br#"{"credHelpers":{"gcr.io":"gcloud"}}"#, Form::Config);
+        assert_eq!(only_helpers.unwrap(), r#"{"auths":{},"credHelpers":{"gcr.io":"gcloud"}}"#);
+    }
+
+    #[test]
+    fn what_tekton_does_not_look_at_fails_nothing() {
+        let content = r#"{"auths":{"a":{"auth":"x","identitytoken":3}},"credHelpers":["b"],"credsStore":{},"HttpHeaders":{"A":1,"B":"2"}}"#;
+        let document = Document::parse(content.as_bytes(), Form::Config).unwrap();
+        assert_eq!(document.odd, ["identitytoken", "credHelpers", "credsStore", "HttpHeaders"]);
+        assert_eq!(document.json().unwrap(), r#"{"auths":{"a":{"auth":"x"}},"HttpHeaders":{"B":"2"}}"#);
+    }
+
+    #[test]
+    fn what_is_no_config_is_told_without_a_word_of_it() {
+        for (content, form, message) in [
+            ("hunter2", Form::Config, "it is not JSON: expected value at line 1 column 1"),
+            ("", Form::Config, "it is not JSON: EOF while parsing a value at line 1 column 0"),
+            ("\"hunter2\"", Form::Config, "it is not an object"),
+            ("[\"hunter2\"]", Form::Legacy, "it is not an object"),
+            (r#"{"auths":"hunter2"}"#, Form::Config, "its auths are not an object"),
+            (r#"{"a.io":"hunter2"}"#, Form::Legacy, "the entry for a.io is not an object"),
+            (r#"{"a.io":{"auth":["hunter2"]}}"#, Form::Legacy, "auth of the entry for a.io is not text"),
+            (r#"{"https://me:hunter2@a.io":3}"#, Form::Legacy, "the entry for a.io is not an object"),
+        ] {
+            assert_eq!(chain(&Document::parse(content.as_bytes(), form).unwrap_err()), message, "{content}");
+        }
+    }
+}

@@ -73,3 +73,81 @@ fn host(key: &str) -> &str {
     let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     key.split('/').next().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::docker_config::Form;
+    use super::*;
+
+    /// The merged config and what was left out, of configs that are called `1`, `2`, and so on.
+    fn merged(configs: &[&str]) -> (String, Vec<String>) {
+        let parsed = configs.iter().map(|json| Document::parse(json.as_bytes(), Form::Config).unwrap());
+        let merged = merge((1..).map(|number: i32| number.to_string()).zip(parsed).collect());
+        (merged.config.json().unwrap(), merged.left_out)
+    }
+
+    #[test]
+    fn of_one_registry_the_last_entry_counts_whole() {
+        let (json, left_out) = merged(&[
+            r#"{"auths":{"x":{"username":"1","identitytoken":"t"},"y":{"auth":"1"}}}"#,
+            r#"{"auths":{"x":{"auth":"2"},"z":{"auth":"2"}}}"#,
+        ]);
+        assert_eq!(json, r#"{"auths":{"x":{"auth":"2"},"y":{"auth":"1"},"z":{"auth":"2"}}}"#);
+        assert_eq!(left_out, [""; 0]);
+    }
+
+    #[test]
+    fn of_one_header_and_one_helper_the_last_counts() {
+        let (json, left_out) = merged(&[
+            r#"{"HttpHeaders":{"A":"1","B":"1"},"credHelpers":{"x":"1","y":"1"},"credsStore":"1"}"#,
+            r#"{"HttpHeaders":{"B":"2"},"credHelpers":{"y":"2"},"credsStore":"2"}"#,
+            "{}",
+        ]);
+        assert_eq!(
+            json,
+            r#"{"auths":{},"HttpHeaders":{"A":"1","B":"2"},"credsStore":"2","credHelpers":{"x":"1","y":"2"}}"#
+        );
+        assert_eq!(left_out, [""; 0]);
+    }
+
+    #[test]
+    fn one_config_stays_whole() {
+        let config = r#"{"auths":{"x":{"auth":"1"}},"credsStore":"s","credHelpers":{"x":"h"}}"#;
+        assert_eq!(merged(&[config]), (config.to_owned(), Vec::new()));
+    }
+
+    #[test]
+    fn a_store_does_not_hide_the_credential_of_another_secret() {
+        let (json, left_out) = merged(&[r#"{"auths":{"x":{"auth":"1"}}}"#, r#"{"credsStore":"ecr-login"}"#]);
+        assert_eq!(json, r#"{"auths":{"x":{"auth":"1"}}}"#);
+        assert_eq!(
+            left_out,
+            ["credsStore ecr-login of 2 is left out: docker would ask it for x too, for which another secret has a \
+              credential; name the helper's registries in credHelpers"]
+        );
+        // An entry without a credential is what a store leaves behind.
+        let (json, left_out) = merged(&[r#"{"auths":{"x":{"email":"e"}}}"#, r#"{"credsStore":"s"}"#]);
+        assert_eq!((json.as_str(), left_out.len()), (r#"{"auths":{"x":{"auth":"","email":"e"}},"credsStore":"s"}"#, 0));
+    }
+
+    #[test]
+    fn a_helper_does_not_hide_the_credential_of_a_later_secret() {
+        let helper = r#"{"credHelpers":{"x":"h","y":"h"}}"#;
+        let entry = r#"{"auths":{"https://x/v1/":{"identitytoken":"t"}}}"#;
+        let (json, left_out) = merged(&[helper, entry]);
+        assert_eq!(json, r#"{"auths":{"https://x/v1/":{"auth":"","identitytoken":"t"}},"credHelpers":{"y":"h"}}"#);
+        assert_eq!(
+            left_out,
+            ["the helper h of 1 for x is left out: a later secret has a credential for this registry"]
+        );
+        let (json, left_out) = merged(&[entry, helper]);
+        assert!(json.ends_with(r#""credHelpers":{"x":"h","y":"h"}}"#), "{json}");
+        assert_eq!(left_out, [""; 0]);
+    }
+
+    #[test]
+    fn what_is_no_text_is_left_out_with_a_word() {
+        let (_, left_out) = merged(&[r#"{"auths":{"x":{"registrytoken":1}}}"#]);
+        assert_eq!(left_out, ["registrytoken of 1 is left out: it is not text"]);
+    }
+}

@@ -95,3 +95,71 @@ fn value(name: &[u8]) -> Vec<u8> {
     value.extend(quoted.then_some(b'"'));
     value
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logins(rows: &[(&str, &[u8], &[u8])]) -> GitBasic {
+        let mut logins = GitBasic::default();
+        for (url, username, password) in rows {
+            logins.add(url, Login { username: username.to_vec(), password: password.to_vec() }).unwrap();
+        }
+        logins
+    }
+
+    #[test]
+    fn the_files_have_tektons_bytes() {
+        let logins = logins(&[
+            ("https://github.com/org/repo.git", b"ua", b"pa"),
+            ("https://github.com", br"dom\me", b"p@:/?#% !*()[]$&+,;=~"),
+            ("http://h:8080/", b"", b""),
+            ("https://h/a\"b#f\u{1}", b"\xff", b"\xff"),
+        ]);
+        assert_eq!(
+            logins.config(),
+            b"[credential]\n\thelper = store\n\
+              [credential \"https://github.com/org/repo.git\"]\n\tusername = ua\n\tuseHttpPath = true\n\
+              [credential \"https://github.com\"]\n\tusername = dom\\\\me\n\
+              [credential \"http://h:8080/\"]\n\tusername = \n\
+              [credential \"https://h/a\\\"b#f\\x01\"]\n\tusername = \xff\n\tuseHttpPath = true\n"
+        );
+        assert_eq!(
+            logins.store(),
+            "https://dom%5Cme:p%40%3A%2F%3F%23%25%20%21%2A%28%29%5B%5D$&+,;=~@github.com\n\
+             http://:@h:8080/\n\
+             https://ua:pa@github.com/org/repo.git\n\
+             https://%FF:%FF@h/a%22b#f%01\n"
+        );
+    }
+
+    #[test]
+    fn a_server_without_a_scheme_is_no_path() {
+        let logins = logins(&[("github.com", b"u", b"p")]);
+        assert_eq!(
+            logins.config(),
+            b"[credential]\n\thelper = store\n[credential \"https://github.com\"]\n\tusername = u\n"
+        );
+        assert_eq!(logins.store(), "https://u:p@github.com\n");
+    }
+
+    #[test]
+    fn a_name_that_git_would_read_as_another_is_quoted() {
+        for (name, expected) in [
+            ("plain", "plain"),
+            ("two words", "two words"),
+            ("it's", "it's"),
+            (r"dom\me", r"dom\\me"),
+            ("a#b", "\"a#b\""),
+            ("a;b", "\"a;b\""),
+            ("a\"b", r#""a\"b""#),
+            (r"a\#", r#""a\\#""#),
+            (" a", "\" a\""),
+            ("a ", "\"a \""),
+            ("a\n[core]\n\tsshCommand = x", r#""a\n[core]\n\tsshCommand = x""#),
+            ("a\r", "\"a\r\""),
+        ] {
+            assert_eq!(value(name.as_bytes()), expected.as_bytes(), "{name}");
+        }
+    }
+}

@@ -152,3 +152,58 @@ fn host_and_port(text: &str) -> Option<(&str, &str)> {
     let bracket = |text: &str| text.contains(['[', ']']);
     if bracket(host) || bracket(port) { None } else { Some((host, port)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_split_as_tekton_splits_them() {
+        for (text, host, port, path) in [
+            ("github.com", "github.com", "22", ""),
+            ("github.com:2222", "github.com", "2222", ""),
+            ("github.com/org/repo", "github.com", "22", "/org/repo"),
+            ("github.com:2222/org/repo", "github.com", "2222", "/org/repo"),
+            ("[::1]:22", "::1", "22", ""),
+            ("[::1]", "[::1]", "22", ""),
+            ("::1", "::1", "22", ""),
+            ("h:", "h", "", ""),
+            (":22", "", "22", ""),
+            ("[a]b:1", "[a]b:1", "22", ""),
+            ("a]:1", "a]:1", "22", ""),
+            ("[a[b]:1", "[a[b]:1", "22", ""),
+            ("a:[1", "a:[1", "22", ""),
+            ("h/", "h", "22", "/"),
+            ("", "", "22", ""),
+        ] {
+            let place = Place::parse(text);
+            assert_eq!((place.host.as_str(), place.port.as_str(), place.path.as_str()), (host, port, path), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_repository_has_a_name_of_its_own_for_ssh() {
+        for (text, alias, instead_of) in [
+            ("github.com", "github.com", ""),
+            (
+                "github.com/org/repo",
+                "github.com--org--repo",
+                "[url \"git@github.com--org--repo:org/repo.git\"]\n\
+                 \tinsteadOf = git@github.com:org/repo.git\n\
+                 [url \"ssh://github.com--org--repo/org/repo.git\"]\n\
+                 \tinsteadOf = ssh://github.com/org/repo.git\n",
+            ),
+            (
+                "gitlab.com:2222/g/s/r",
+                "gitlab.com--g--s--r",
+                "[url \"git@gitlab.com--g--s--r:g/s/r.git\"]\n\
+                 \tinsteadOf = git@gitlab.com:g/s/r.git\n\
+                 [url \"ssh://gitlab.com--g--s--r/g/s/r.git\"]\n\
+                 \tinsteadOf = ssh://gitlab.com:2222/g/s/r.git\n",
+            ),
+        ] {
+            let place = Place::parse(text);
+            assert_eq!((place.alias().as_str(), place.instead_of().as_str()), (alias, instead_of), "{text}");
+        }
+    }
+}

@@ -348,3 +348,94 @@ fn is_escaped(byte: u8, part: Part) -> bool {
     };
     !byte.is_ascii_alphanumeric() && !b"-_.~".contains(&byte) && !others.contains(&byte)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::cause::chain;
+
+    fn shown(url: &GitUrl) -> (String, bool) {
+        (url.with_user(b"us er@x", b"p:%/?#\xff\n~+w"), url.has_path())
+    }
+
+    /// Each row is what Go's `net/url` was seen to make of the URL.
+    #[test]
+    fn a_url_with_a_user_is_written_as_go_writes_it() {
+        const USER: &str = "us%20er%40x:p%3A%25%2F%3F%23%FF%0A~+w";
+        for (url, expected, has_path) in [
+            ("https://github.com", "https://USER@github.com", false),
+            ("https://github.com/", "https://USER@github.com/", false),
+            ("https://github.com/org/repo.git", "https://USER@github.com/org/repo.git", true),
+            ("HTTPS://Me:pw@GitHub.COM:/x?", "https://USER@GitHub.COM:/x?", true),
+            ("https://h/a%2fb%20c?q=a b#fr ag(é)", "https://USER@h/a%2fb%20c?q=a b#fr%20ag(%C3%A9)", true),
+            ("https://h/a b\"c", "https://USER@h/a%20b%22c", true),
+            ("https://é.org", "https://USER@%C3%A9.org", false),
+            ("https://%c3%a9.org", "https://USER@%C3%A9.org", false),
+            ("https://[fe80::1%25en0]:443/a", "https://USER@[fe80::1%25en0]:443/a", true),
+            ("https://h??", "https://USER@h??", false),
+            ("https:", "https://USER@", false),
+            ("https:h", "https:h", false),
+            ("mailto:x", "mailto:x", false),
+            ("github.com", "//USER@github.com", true),
+            ("//github.com", "//USER@github.com", false),
+            ("/path", "//USER@/path", true),
+            ("*", "//USER@*", true),
+            ("", "//USER@", false),
+            ("https://h/%2A", "https://USER@h/%2A", true),
+            ("postgres://a:1,b:2", "postgres://USER@a:1,b:2", false),
+            ("https://a<b>", "https://USER@a<b>", false),
+        ] {
+            assert_eq!(shown(&GitUrl::parse(url).unwrap()), (expected.replace("USER", USER), has_path), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_told_in_gos_words() {
+        for (url, message) in [
+            ("https://a:b:80", r#"parse "https://a:b:80": invalid port ":b:80" after host"#),
+            ("https://[::1", r#"parse "https://[::1": missing ']' in host"#),
+            ("https://a[::1]", r#"parse "https://a[::1]": invalid IP-literal"#),
+            ("https://[1.2.3.4]", r#"parse "https://[1.2.3.4]": invalid IP-literal"#),
+            ("https://[g]", r#"parse "https://[g]": invalid host: ParseAddr("g"): unable to parse IP"#),
+            ("https://a b", r#"parse "https://a b": invalid character " " in host name"#),
+            ("https://a%20b", r#"parse "https://a%20b": invalid URL escape "%20""#),
+            ("https://h/%zz", r#"parse "https://h/%zz": invalid URL escape "%zz""#),
+            ("https://h/%2", r#"parse "https://h/%2": invalid URL escape "%2""#),
+            ("https://h/#%zz", r#"parse "https://h/#%zz": invalid URL escape "%zz""#),
+            ("https://h/%zz#f", r#"parse "https://h/%zz": invalid URL escape "%zz""#),
+            ("https://u er@h", r#"parse "https://u er@h": net/url: invalid userinfo"#),
+            (":foo", r#"parse ":foo": missing protocol scheme"#),
+            ("1:foo", r#"parse "1:foo": first path segment in URL cannot contain colon"#),
+            ("https://h/\u{1}", r#"parse "https://h/\x01": net/url: invalid control character in URL"#),
+        ] {
+            assert_eq!(chain(&GitUrl::parse(url).unwrap_err()), message);
+        }
+    }
+
+    #[test]
+    fn a_server_without_a_scheme_is_one_of_https() {
+        for (text, context, line) in [
+            ("github.com", "https://github.com", "https://u:p@github.com"),
+            ("github.com:8443", "https://github.com:8443", "https://u:p@github.com:8443"),
+            ("127.0.0.1:8443/a", "https://127.0.0.1:8443/a", "https://u:p@127.0.0.1:8443/a"),
+            ("github.com/org/repo", "https://github.com/org/repo", "https://u:p@github.com/org/repo"),
+            ("github.com/a?u=http://x", "https://github.com/a?u=http://x", "https://u:p@github.com/a?u=http://x"),
+            ("//github.com", "https://github.com", "https://u:p@github.com"),
+            ("me@github.com", "https://me@github.com", "https://u:p@github.com"),
+            // With a scheme it stays as it is, and so does what names no host.
+            ("http://github.com", "http://github.com", "http://u:p@github.com"),
+            ("git+ssh://h", "git+ssh://h", "git+ssh://u:p@h"),
+            ("/path", "/path", "//u:p@/path"),
+            ("", "", "//u:p@"),
+            ("github.com:org/repo", "github.com:org/repo", "github.com:org/repo"),
+            ("mailto:x", "mailto:x", "mailto:x"),
+        ] {
+            let (shown, url) = server(text).unwrap();
+            assert_eq!((shown.as_str(), url.with_user(b"u", b"p").as_str()), (context, line), "{text}");
+        }
+        assert_eq!(
+            chain(&server("git@github.com:org/repo").unwrap_err()),
+            r#"parse "git@github.com:org/repo": first path segment in URL cannot contain colon"#
+        );
+    }
+}
