@@ -13,6 +13,7 @@
 )]
 
 mod command;
+mod credentials;
 mod files;
 mod message;
 mod outcome;
