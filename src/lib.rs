@@ -16,16 +16,19 @@
 //!
 //! A module imports only from lower floors, and siblings meet in a lower one (`tests/floors.rs` reads the sources and
 //! fails on an upward import): `main` > `run`, `commands` > `cli`, `step`, `report`, `setup`, `lookup` > `authn`,
-//! `registry`, `kube` > `http` > `image`, `credential`, `note`, `outcome`, `spec`, `trace` > `sys`, `host`, `secret`, `log`.
+//! `registry`, `kube` > `http` > `image`, `credential`, `go_json`, `note`, `outcome`, `spec`, `trace` > `sys`, `host`,
+//! `secret`, `quote`, `log`.
 
 pub mod cli;
 pub mod commands;
+pub mod go_json;
 pub mod host;
 pub mod image;
 pub mod log;
 pub mod lookup;
 pub mod note;
 pub mod outcome;
+pub mod quote;
 pub mod report;
 pub mod run;
 pub mod setup;

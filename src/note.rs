@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::quote::OneLine;
 use crate::sys::cause::chain;
 
 /// A source that a lookup used, and what became of it. Never holds a secret.
@@ -19,21 +20,13 @@ pub struct Note {
 impl Note {
     /// A note about a source. It is one line: a control character is shown by its escape.
     pub fn new(source: impl Into<String>, outcome: impl Into<String>) -> Self {
-        Self { source: one_line(source.into()), outcome: one_line(outcome.into()) }
+        Self { source: OneLine(source.into()).to_string(), outcome: OneLine(outcome.into()).to_string() }
     }
 
     /// A note about a source that failed: the error with its causes.
     pub fn failed(source: impl Into<String>, error: &(dyn Error + 'static)) -> Self {
         Self::new(source, chain(error))
     }
-}
-
-/// A text that others had a hand in, as one line.
-fn one_line(text: String) -> String {
-    if !text.contains(char::is_control) {
-        return text;
-    }
-    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 impl fmt::Display for Note {

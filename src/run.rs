@@ -14,8 +14,10 @@ use crate::host::Host;
 use crate::log;
 use crate::lookup::{Found, Lookup, When};
 use crate::outcome::{NotRunKind, Outcome};
+use crate::quote::OneLine;
 use crate::report;
 use crate::setup;
+use crate::setup::credentials;
 use crate::spec::{CommandSource, SetupCommand, StepSpec, Timeout, WaitSpec};
 use crate::step::breakpoint::{self, Breakpoint};
 use crate::step::command::{self, Program};
@@ -82,6 +84,9 @@ fn set_up(command: &SetupCommand, host: &Host, signals: io::Result<Signals>) -> 
 /// The exit door of a step: whatever happened on the way, it is reported, and the report decides the exit code.
 fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
     report_panics(spec, host);
+    if let Err(error) = set_up_credentials(spec, host) {
+        return usage_error(&error);
+    }
     let mut pass = match signals {
         Ok(signals) => Pass { spec, host, signals, started_at: None, paused: false },
         Err(error) => {
@@ -112,6 +117,19 @@ fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
         pass.signals.die_of(number);
     }
     code
+}
+
+/// Puts the credentials of the flags where git and docker look for them, before anything else of the step. A secret that
+/// cannot be read is a mistake of the command line, as in Tekton; whatever fails behind that is only said.
+fn set_up_credentials(spec: &StepSpec, host: &Host) -> Result<(), UsageError> {
+    let read = credentials::read(&spec.credentials, &host.dirs).map_err(|error| UsageError {
+        message: OneLine(chain(&error)).to_string(),
+        post_file: spec.report.post_file.clone(),
+        termination_path: Some(spec.report.termination_path.clone()),
+    })?;
+    read.write(&host.dirs);
+    credentials::copy_to_home(&host.dirs, host.env.get("HOME"));
+    Ok(())
 }
 
 /// A defect of ours must not leave the next step waiting: before a panic ends the process, the step is reported.

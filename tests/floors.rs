@@ -20,8 +20,8 @@ const FLOORS: [&[&str]; 8] = [
     &["cli", "lookup", "report", "setup", "step"],
     &["authn", "kube", "registry"],
     &["http"],
-    &["credential", "image", "note", "outcome", "spec", "trace"],
-    &["host", "log", "secret", "sys"],
+    &["credential", "go_json", "image", "note", "outcome", "spec", "trace"],
+    &["host", "log", "quote", "secret", "sys"],
 ];
 
 /// The only arrows between siblings, each between two plain things.

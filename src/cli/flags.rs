@@ -7,8 +7,8 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::grammar::{Kind, Setting};
-use super::quote::Quoted;
 use super::value::{self, ValueCause, ValueFault};
+use crate::quote::Quoted;
 use crate::spec::LookupSpec;
 
 /// The flag of the post file, which is needed even when the others cannot be read.

@@ -7,7 +7,6 @@ mod duration;
 mod flags;
 mod grammar;
 mod help;
-mod quote;
 mod step;
 mod subcommand;
 mod value;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::duration::{self, NotADuration};
-use super::quote::Quoted;
+use crate::quote::{OneLine, Quoted};
 use crate::spec::{Format, OnError, SecretUrl, Timeout};
 
 /// A flag whose value cannot be used; the first two in Go's words.
@@ -36,7 +36,7 @@ pub(super) enum ValueFault {
 }
 
 /// Why a text is not a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ValueCause {
     // Go's flags say no more than this of a boolean and of a duration.
     #[error("parse error")]
@@ -61,9 +61,9 @@ pub(super) enum ValueCause {
     Negative,
     #[error("write how many containers, a number from 1 on")]
     Containers,
-    // Tekton's words; what was got instead is in front of them.
-    #[error("expect entries of the form secret=url")]
-    SecretUrl,
+    // Tekton's words.
+    #[error("expect entries of the form secret=url, got: {0}")]
+    SecretUrl(OneLine),
 }
 
 /// How an answer is told.
@@ -157,12 +157,12 @@ pub(super) fn containers(value: &OsStr) -> Result<NonZeroU32, ValueCause> {
     value.to_str().and_then(|text| text.parse().ok()).ok_or(ValueCause::Containers)
 }
 
-/// A secret and what it is for, with exactly one `=` between them.
+/// A secret and what it is for. Further `=`, which Tekton refuses, are the URL's: the name of a secret has none.
 pub(super) fn secret_url(value: &OsStr) -> Result<SecretUrl, ValueCause> {
     let text = value.to_str().ok_or(ValueCause::Encoding)?;
-    match text.split('=').collect::<Vec<_>>().as_slice() {
-        [secret, url] => Ok(SecretUrl { secret: (*secret).to_owned(), url: (*url).to_owned() }),
-        _ => Err(ValueCause::SecretUrl),
+    match text.split_once('=') {
+        Some((secret, url)) => Ok(SecretUrl { secret: secret.to_owned(), url: url.to_owned() }),
+        None => Err(ValueCause::SecretUrl(OneLine(text.to_owned()))),
     }
 }
 
@@ -402,6 +402,30 @@ mod tests {
             assert_eq!(platform(os(text)), Err(ValueCause::Platform), "{text}");
         }
         assert_eq!(platform(OsStr::from_bytes(b"linux/\xff")), Err(ValueCause::Encoding));
+    }
+
+    #[test]
+    fn a_secret_and_its_url_are_split_at_the_first_equals_sign() {
+        for (text, secret, url) in [
+            ("s=https://r.example.com", "s", "https://r.example.com"),
+            ("s=https://r/?a=b&c=d", "s", "https://r/?a=b&c=d"),
+            ("=", "", ""),
+            ("s=", "s", ""),
+        ] {
+            assert_eq!(
+                secret_url(os(text)),
+                Ok(SecretUrl { secret: secret.to_owned(), url: url.to_owned() }),
+                "{text}"
+            );
+        }
+        for (text, message) in [
+            ("", "expect entries of the form secret=url, got: "),
+            ("secret", "expect entries of the form secret=url, got: secret"),
+            ("a\nb", "expect entries of the form secret=url, got: a\\nb"),
+        ] {
+            assert_eq!(secret_url(os(text)).unwrap_err().to_string(), message);
+        }
+        assert_eq!(secret_url(OsStr::from_bytes(b"s=\xff")), Err(ValueCause::Encoding));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::base64::{self, Corrupt};
+use super::call::CallError;
 
 /// A script that could not be decoded. The sentences are Tekton's, its repetition included.
 #[derive(Debug, thiserror::Error)]
@@ -52,19 +53,6 @@ pub enum ContentError {
     },
 }
 
-/// A call that failed on a script file.
-#[derive(Debug, thiserror::Error)]
-#[error("{call} {}", path.display())]
-pub struct CallError {
-    /// The call's name.
-    pub call: &'static str,
-    /// The file.
-    pub path: PathBuf,
-    /// What the system said.
-    #[source]
-    pub cause: io::Error,
-}
-
 /// Replaces a file's base64 by what it means. Its inode and its mode stay; after a mistake in the content it is
 /// unchanged.
 pub(super) fn decode_script(path: &Path) -> Result<(), ScriptError> {
@@ -77,7 +65,7 @@ pub(super) fn decode_script(path: &Path) -> Result<(), ScriptError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ContentError> {
-    let failed = |call| move |error| ContentError::Read { path: path.into(), cause: call_error(call, path, error) };
+    let failed = |call| move |error| ContentError::Read { path: path.into(), cause: CallError::of(call, path)(error) };
     let mut file = fs::File::open(path).map_err(failed("open"))?;
     let mut content = Vec::new();
     io::Read::read_to_end(&mut file, &mut content).map_err(failed("read"))?;
@@ -86,13 +74,9 @@ fn read(path: &Path) -> Result<Vec<u8>, ContentError> {
 
 /// Overwrites, then cuts: the script is never longer than its base64, so a full disk has room for it.
 fn write(path: &Path, content: &[u8]) -> Result<(), CallError> {
-    let failed = |call| move |error| call_error(call, path, error);
+    let failed = |call| CallError::of(call, path);
     let mut file = OpenOptions::new().write(true).open(path).map_err(failed("open"))?;
     file.write_all(content).map_err(failed("write"))?;
     // A u64 holds the length of anything in memory.
     file.set_len(content.len() as u64).map_err(failed("truncate"))
-}
-
-fn call_error(call: &'static str, path: &Path, error: io::Error) -> CallError {
-    CallError { call, path: path.into(), cause: error }
 }

@@ -1,13 +1,17 @@
-//! What init containers ask for: placing the binary, step directories, decoding scripts.
+//! What a pod needs before its steps run: placing the binary, step directories, decoding scripts for init containers, and
+//! for each step the credentials of git and docker.
 
 mod base64;
+mod call;
+pub mod credentials;
 mod decode_script;
 mod init;
 mod place;
 mod step_init;
 
 pub use self::base64::Corrupt;
-pub use self::decode_script::{CallError, ContentError, ScriptError};
+pub use self::call::CallError;
+pub use self::decode_script::{ContentError, ScriptError};
 pub use self::place::PlaceError;
 pub use self::step_init::StepInitError;
 

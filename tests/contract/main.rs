@@ -14,6 +14,7 @@
 
 mod breakpoint;
 mod command;
+mod credentials;
 mod files;
 mod message;
 mod outcome;

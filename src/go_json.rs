@@ -22,23 +22,34 @@ pub fn text(bytes: &[u8]) -> Cow<'_, str> {
 
 /// Appends the text as a JSON string, quotes included, with Go's escapes (those for HTML among them).
 pub fn push_string(json: &mut String, text: &str) {
+    push_bytes(json, text.as_bytes());
+}
+
+/// Appends bytes as a JSON string, as above. Each byte that is no UTF-8 becomes the escape of U+FFFD, where a U+FFFD that
+/// stands there stays as it is.
+pub fn push_bytes(json: &mut String, bytes: &[u8]) {
     json.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => json.push_str("\\\""),
-            '\\' => json.push_str("\\\\"),
-            '\u{8}' => json.push_str("\\b"),
-            '\u{c}' => json.push_str("\\f"),
-            '\n' => json.push_str("\\n"),
-            '\r' => json.push_str("\\r"),
-            '\t' => json.push_str("\\t"),
-            '\0'..='\u{1f}' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                json.push_str(&format!("\\u{:04x}", u32::from(character)));
-            }
-            _ => json.push(character),
-        }
+    for chunk in bytes.utf8_chunks() {
+        chunk.valid().chars().for_each(|character| push_character(json, character));
+        chunk.invalid().iter().for_each(|_| json.push_str(r"\ufffd"));
     }
     json.push('"');
+}
+
+fn push_character(json: &mut String, character: char) {
+    match character {
+        '"' => json.push_str("\\\""),
+        '\\' => json.push_str("\\\\"),
+        '\u{8}' => json.push_str("\\b"),
+        '\u{c}' => json.push_str("\\f"),
+        '\n' => json.push_str("\\n"),
+        '\r' => json.push_str("\\r"),
+        '\t' => json.push_str("\\t"),
+        '\0'..='\u{1f}' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+            json.push_str(&format!("\\u{:04x}", u32::from(character)));
+        }
+        _ => json.push(character),
+    }
 }
 
 /// JSON text in which the escape of a lone surrogate is that of U+FFFD, which is what Go reads in its place;
@@ -118,6 +129,19 @@ mod tests {
             ("\u{7f}\u{80}\u{e9}\u{1f600}\u{fffd}", "\"\u{7f}\u{80}\u{e9}\u{1f600}\u{fffd}\""),
         ] {
             assert_eq!(string(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_escaped_and_the_character_for_them_is_not() {
+        for (bytes, expected) in [
+            (&b"a\xffb"[..], r#""a\ufffdb""#),
+            (b"\xe2\x82<", r#""\ufffd\ufffd\u003c""#),
+            ("\u{fffd}".as_bytes(), "\"\u{fffd}\""),
+        ] {
+            let mut json = String::new();
+            push_bytes(&mut json, bytes);
+            assert_eq!(json, expected, "{bytes:x?}");
         }
     }
 

@@ -7,13 +7,15 @@ use std::os::unix::ffi::OsStrExt;
 /// A value in double quotes; bytes that are no UTF-8 and characters that cannot be seen are escaped. Other than in Go,
 /// so are marks that combine with the character before them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Quoted(String);
+pub struct Quoted(String);
 
 impl Quoted {
-    pub(super) fn new(value: &OsStr) -> Self {
+    /// Quotes a value, which need not be UTF-8.
+    #[must_use]
+    pub fn new(value: &OsStr) -> Self {
         let mut text = String::from('"');
         for chunk in value.as_bytes().utf8_chunks() {
-            chunk.valid().chars().for_each(|c| push(&mut text, c));
+            chunk.valid().chars().for_each(|c| push(&mut text, c, unseen));
             for byte in chunk.invalid() {
                 // Writing to a String cannot fail.
                 let _ = write!(text, "\\x{byte:02x}");
@@ -22,10 +24,41 @@ impl Quoted {
         text.push('"');
         Self(text)
     }
+
+    /// Quotes a text for a file, where Go's bytes count: marks that combine stay as they are.
+    #[must_use]
+    pub fn to_the_byte(value: &str) -> Self {
+        let mut text = String::from('"');
+        value.chars().for_each(|c| push(&mut text, c, unseen_by_itself));
+        text.push('"');
+        Self(text)
+    }
+}
+
+/// A text that others had a hand in, as one line of the log: only its control characters are escaped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OneLine(pub String);
+
+impl fmt::Display for OneLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .chars()
+            .try_for_each(|c| if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) })
+    }
+}
+
+/// Of the characters that Rust escapes for debugging, these cannot be seen, or change the one before them.
+fn unseen(c: char) -> bool {
+    !matches!(c, '\'' | '"' | '\\') && c.escape_debug().len() > 1
+}
+
+/// As above, without those that combine: behind another character Rust leaves them alone.
+fn unseen_by_itself(c: char) -> bool {
+    unseen(c) && String::from_iter(['a', c]).escape_debug().count() > 2
 }
 
 /// One character in Go's spelling.
-fn push(text: &mut String, c: char) {
+fn push(text: &mut String, c: char, unseen: fn(char) -> bool) {
     let short = match c {
         '"' | '\\' => c,
         '\x07' => 'a',
@@ -39,9 +72,8 @@ fn push(text: &mut String, c: char) {
             let code = u32::from(c);
             let _ = match c {
                 '\0'..=' ' | '\x7f' if c != ' ' => write!(text, "\\x{code:02x}"),
-                // Of the characters that Rust escapes for debugging, all but these are invisible.
-                _ if c != '\'' && c.escape_debug().len() > 1 && code > 0xffff => write!(text, "\\U{code:08x}"),
-                _ if c != '\'' && c.escape_debug().len() > 1 => write!(text, "\\u{code:04x}"),
+                _ if unseen(c) && code > 0xffff => write!(text, "\\U{code:08x}"),
+                _ if unseen(c) => write!(text, "\\u{code:04x}"),
                 _ => text.write_char(c),
             };
             return;
@@ -77,5 +109,17 @@ mod tests {
         ] {
             assert_eq!(Quoted::new(OsStr::from_bytes(value)).to_string(), quoted);
         }
+    }
+
+    #[test]
+    fn only_in_a_message_a_mark_that_combines_is_escaped() {
+        let text = "e\u{301}\u{200b}\n'\"";
+        assert_eq!(Quoted::new(OsStr::new(text)).to_string(), r#""e\u0301\u200b\n'\"""#);
+        assert_eq!(Quoted::to_the_byte(text).to_string(), "\"e\u{301}\\u200b\\n'\\\"\"");
+    }
+
+    #[test]
+    fn a_text_of_several_lines_is_shown_as_one() {
+        assert_eq!(OneLine("a\nb\x1b[1m \"c\" \\ é".to_owned()).to_string(), r#"a\nb\u{1b}[1m "c" \ é"#);
     }
 }

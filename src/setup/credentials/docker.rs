@@ -1,0 +1,91 @@
+//! `.docker/config.json`: what the mounted secrets have for registries, merged into one file.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::super::call::CallError;
+use super::docker_config::{Document, DocumentError, Entry, Form};
+use super::docker_merge::merge;
+use super::files::{self, FileError};
+use super::mounted::{self, Login};
+use crate::host::Dirs;
+use crate::log;
+use crate::quote::OneLine;
+use crate::spec::CredentialsSpec;
+
+/// What is asked for: secrets whose configs are read when they are written, and logins that are read already.
+#[derive(Default)]
+pub(super) struct Docker {
+    cfgs: Vec<String>,
+    configs: Vec<String>,
+    logins: Vec<(String, Login)>,
+}
+
+/// Why there is no config for docker.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DockerError {
+    #[error(transparent)]
+    Secret(#[from] FileError),
+    #[error("{path}")]
+    Document {
+        path: OneLine,
+        #[source]
+        cause: DocumentError,
+    },
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl Docker {
+    /// Those of the flags, without the logins.
+    pub(super) fn new(spec: &CredentialsSpec) -> Self {
+        Self { cfgs: spec.docker_cfg.clone(), configs: spec.docker_config.clone(), logins: Vec::new() }
+    }
+
+    /// Whether there is a login for this registry already.
+    pub(super) fn has(&self, url: &str) -> bool {
+        self.logins.iter().any(|(known, _)| known == url)
+    }
+
+    /// Adds a login of `-basic-docker`.
+    pub(super) fn add(&mut self, url: &str, login: Login) {
+        self.logins.push((url.to_owned(), login));
+    }
+
+    /// Writes the config, unless there is nothing to write. What could not be kept is told.
+    pub(super) fn write(&self, dirs: &Dirs) -> Result<(), DockerError> {
+        let read = |secret: &String, form: Form| {
+            let key = form.key();
+            let path = OneLine(mounted::path(&dirs.creds_secrets, secret, key).display().to_string());
+            let document = Document::parse(&mounted::read(&dirs.creds_secrets, secret, key)?, form);
+            match document {
+                Ok(document) => Ok((path.to_string(), document)),
+                Err(cause) => Err(DockerError::Document { path, cause }),
+            }
+        };
+        let cfgs = self.cfgs.iter().map(|secret| read(secret, Form::Legacy));
+        let configs = self.configs.iter().map(|secret| read(secret, Form::Config));
+        let logins = self.logins.iter().map(|(url, login)| Ok(("-basic-docker".to_owned(), document_of(url, login))));
+        let merged = merge(cfgs.chain(configs).chain(logins).collect::<Result<_, DockerError>>()?);
+        for sentence in merged.left_out {
+            log::warn(format_args!("credentials for docker: {}", OneLine(sentence)));
+        }
+        let Some(json) = merged.config.json() else { return Ok(()) };
+        let directory = files::below(&dirs.creds, ".docker");
+        files::make_directories(&directory, 0o777)?;
+        Ok(files::write(&directory.join("config.json"), json.as_bytes())?)
+    }
+}
+
+/// A login as docker would have noted it down itself.
+fn document_of(url: &str, login: &Login) -> Document {
+    let entry = Entry {
+        username: login.username.clone(),
+        password: login.password.clone(),
+        auth: STANDARD.encode([&login.username, b":".as_slice(), &login.password].concat()).into_bytes(),
+        // Tekton's word; long ago docker wanted an address there.
+        email: b"not@val.id".to_vec(),
+        ..Entry::default()
+    };
+    Document { auths: [(url.to_owned(), entry)].into(), ..Document::default() }
+}

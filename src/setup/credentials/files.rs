@@ -1,0 +1,141 @@
+//! Files of credentials: bounded reads of what is mounted, and writes and directories in the words of Go's `os`.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Component, Path, PathBuf};
+
+use super::super::call::CallError;
+use crate::sys::file;
+
+/// The longest file that is read, in bytes: Kubernetes allows a whole secret no more.
+/// <https://kubernetes.io/docs/concepts/configuration/secret/#restriction-data-size>
+const LIMIT: u64 = 1 << 20;
+
+/// A file of a secret that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The system says why.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// Something else stands there.
+    #[error("read {}: it is {what}, not a regular file", path.display())]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// It is longer than any secret.
+    #[error("read {}: it is longer than {LIMIT} bytes, and Kubernetes allows no secret to be", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl FileError {
+    /// Whether there is no such file.
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Self::Call(CallError { cause, .. }) if cause.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// Reads a file of a secret. Links are followed: a secret's volume consists of them.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    let (file, file_type) = file::open(path, OpenOptions::new().read(true)).map_err(CallError::of("open", path))?;
+    if file_type.is_dir() {
+        return Err(CallError::of("read", path)(io::Error::from_raw_os_error(libc::EISDIR)).into());
+    }
+    if !file_type.is_file() {
+        return Err(FileError::NotAFile { path: path.into(), what: file::in_words(file_type) });
+    }
+    let mut content = Vec::new();
+    file.take(LIMIT + 1).read_to_end(&mut content).map_err(CallError::of("read", path))?;
+    if u64::try_from(content.len()).is_ok_and(|length| length <= LIMIT) {
+        Ok(content)
+    } else {
+        Err(FileError::TooLong { path: path.into() })
+    }
+}
+
+/// Makes this the whole content of a file. A new one can be read by its owner alone; an old one keeps its mode.
+pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), CallError> {
+    write_with(path, OpenOptions::new().write(true).create(true).truncate(true), content)
+}
+
+/// Adds this to a file, as above.
+pub(super) fn append(path: &Path, content: &[u8]) -> Result<(), CallError> {
+    write_with(path, OpenOptions::new().append(true).create(true), content)
+}
+
+fn write_with(path: &Path, options: &mut OpenOptions, content: &[u8]) -> Result<(), CallError> {
+    let (mut file, _) = file::open(path, options.mode(0o600)).map_err(CallError::of("open", path))?;
+    file.write_all(content).map_err(CallError::of("write", path))
+}
+
+/// Makes a directory and those above it that are missing, with this mode less the umask.
+pub(super) fn make_directories(path: &Path, mode: u32) -> Result<(), CallError> {
+    let missing: Vec<&Path> = path
+        .ancestors()
+        .take_while(|directory| !directory.as_os_str().is_empty() && fs::metadata(directory).is_err())
+        .collect();
+    let lowest =
+        missing.last().map_or(Some(path), |first| first.parent()).filter(|there| !there.as_os_str().is_empty());
+    if let Some(there) = lowest
+        && !fs::metadata(there).map_err(CallError::of("mkdir", there))?.is_dir()
+    {
+        return Err(CallError::of("mkdir", there)(io::Error::from_raw_os_error(libc::ENOTDIR)));
+    }
+    for directory in missing.into_iter().rev() {
+        match DirBuilder::new().mode(mode).create(directory) {
+            // Another step makes directories at the same time.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
+            made => made.map_err(CallError::of("mkdir", directory))?,
+        }
+    }
+    Ok(())
+}
+
+/// A path below another, without `.` and `..` and by the text alone, as Go joins paths: what looks absolute is below too.
+pub(super) fn below(directory: &Path, path: impl AsRef<Path>) -> PathBuf {
+    let mut joined = PathBuf::new();
+    let path = path.as_ref().components().filter(|part| !matches!(part, Component::RootDir));
+    for part in directory.components().chain(path) {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if joined.file_name().is_some() => {
+                joined.pop();
+            }
+            // There is nothing above the root.
+            Component::ParentDir if joined.has_root() => {}
+            Component::ParentDir | Component::Prefix(_) | Component::RootDir | Component::Normal(_) => {
+                joined.push(part);
+            }
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_joined_as_go_joins_them() {
+        for (directory, path, joined) in [
+            ("/tekton/creds-secrets", "s/username", "/tekton/creds-secrets/s/username"),
+            ("/tekton/creds-secrets", "/username", "/tekton/creds-secrets/username"),
+            ("/tekton/creds-secrets", "/etc/username", "/tekton/creds-secrets/etc/username"),
+            ("/tekton/creds-secrets", "../x/./y//username", "/tekton/x/y/username"),
+            ("/tekton/creds-secrets", "../../../../etc/username", "/etc/username"),
+            ("/home/", ".ssh", "/home/.ssh"),
+            ("/", ".ssh", "/.ssh"),
+            ("work/..", ".ssh", ".ssh"),
+            ("..", "../.ssh", "../../.ssh"),
+            ("./home", ".ssh", "home/.ssh"),
+        ] {
+            assert_eq!(below(Path::new(directory), path), Path::new(joined), "{directory} {path}");
+        }
+    }
+}
