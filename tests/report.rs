@@ -8,10 +8,20 @@
     reason = "a test fails by panicking, and waits for the processes that it starts"
 )]
 
+#[path = "report/budget.rs"]
+mod budget;
+#[path = "report/compressed.rs"]
+mod compressed;
+#[path = "report/disks.rs"]
+mod disks;
+#[path = "report/outcomes.rs"]
+mod outcomes;
 #[path = "support/pod.rs"]
 mod pod;
 #[path = "support/skip.rs"]
 mod skip;
+#[path = "report/step_files.rs"]
+mod step_files;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -50,84 +60,6 @@ fn read_only(target: &Path) {
     mount(Some(target), target, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
     let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
     mount(None::<&str>, target, None::<&str>, flags, None::<&str>).unwrap();
-}
-
-#[test]
-fn every_outcome_leaves_the_files_of_its_row() {
-    let not_run = |kind| Outcome::not_run(kind, "because of this");
-    let because = failure("because of this");
-    let because_line = Some("because of this");
-    let reason = |value| internal("Reason", value);
-    // Outcome, exit code, the file `exitCode`, entries behind `StartedAt`, whether it is a success, last line.
-    type Row<'a> = (Outcome, u8, Option<&'a str>, Vec<String>, bool, Option<&'a str>);
-    let rows: [Row<'_>; 12] = [
-        (SUCCESS, 0, Some("0"), vec![], true, None),
-        (Outcome::NothingToRun, 0, Some("0"), vec![], true, None),
-        (Outcome::Ran(ChildExit::Code(3)), 3, None, vec![], false, None),
-        (Outcome::Ran(ChildExit::Signal(15)), 255, None, vec![], false, None),
-        (Outcome::Cancelled, 9, Some("killed"), vec![reason("Cancelled")], false, Some("Step was cancelled")),
-        (Outcome::TimedOut, 1, None, vec![reason("TimeoutExceeded")], false, Some("context deadline exceeded")),
-        (
-            Outcome::Skipped,
-            1,
-            None,
-            vec![reason("Skipped")],
-            false,
-            Some("Skipping step because a previous step failed"),
-        ),
-        (not_run(NotRunKind::Other), 1, None, vec![because.clone()], false, because_line),
-        (not_run(NotRunKind::Usage), 2, None, vec![because.clone()], false, because_line),
-        (
-            not_run(NotRunKind::ImageLookup),
-            1,
-            None,
-            vec![reason("ImageLookupFailed"), because.clone()],
-            false,
-            because_line,
-        ),
-        (
-            not_run(NotRunKind::Interrupted(15)),
-            2,
-            None,
-            vec![reason("Interrupted"), because.clone()],
-            false,
-            because_line,
-        ),
-        (Outcome::Ran(ChildExit::Code(255)), 255, None, vec![], false, None),
-    ];
-    for (outcome, exit, exit_code, entries, post, line) in rows {
-        let mut expected = vec![STARTED_AT];
-        expected.extend(entries.iter().map(String::as_str));
-        assert_eq!(
-            Pod::new().report(&outcome),
-            Ended {
-                exit,
-                lines: line.map(str::to_owned).into_iter().collect(),
-                message: message(&expected),
-                exit_code: exit_code.map(str::to_owned),
-                post,
-                err: !post,
-            },
-            "{outcome:?}"
-        );
-    }
-}
-
-#[test]
-fn a_step_that_may_fail_is_reported_as_a_success_with_its_code() {
-    for (exit, code) in [(ChildExit::Code(3), "3"), (ChildExit::Signal(9), "-1")] {
-        assert_eq!(
-            Pod::new().continuing().report(&Outcome::Ran(exit)),
-            Ended {
-                exit: 0,
-                lines: no_lines(),
-                message: message(&[STARTED_AT, &internal("ExitCode", code)]),
-                exit_code: Some(code.to_owned()),
-                post: true,
-                err: false,
-            }
-        );
-    }
 }
 
 #[test]
@@ -174,14 +106,6 @@ fn results_stand_before_what_is_internal_and_behind_what_was_there() {
             internal("Reason", "TimeoutExceeded"),
         )
     );
-}
-
-#[test]
-fn results_are_not_read_when_the_step_never_ran() {
-    for outcome in [Outcome::Skipped, Outcome::not_run(NotRunKind::Other, "why")] {
-        let ended = Pod::new().directory_as_result("r").report(&outcome);
-        assert_eq!((ended.exit, ended.lines.len()), (1, 1), "{ended:?}");
-    }
 }
 
 /// A pod whose termination message will have this many bytes.
@@ -296,20 +220,6 @@ fn garbage_in_the_termination_file_is_overwritten_silently_as_tekton_does() {
         let ended = Pod::new().existing(garbage).report(&SUCCESS);
         assert_eq!((ended.exit, ended.lines, ended.message), (0, no_lines(), message(&[STARTED_AT])));
     }
-}
-
-#[test]
-fn a_compressed_message_is_overwritten_with_a_warning() {
-    let pod = Pod::new().existing("tknz:i44FBAAA//8");
-    let ended = pod.report(&SUCCESS);
-    let path = pod.path("termination");
-    assert_eq!(
-        ended.lines,
-        [format!(
-            "WARN What stood in {path:?} was overwritten: it was a compressed message, which this version cannot read"
-        )]
-    );
-    assert_eq!((ended.exit, ended.message, ended.post), (0, message(&[STARTED_AT]), true));
 }
 
 #[test]
