@@ -25,11 +25,11 @@ mod step_files;
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use entrypoint::outcome::{ChildExit, NotRunKind, Outcome};
 use entrypoint::report::{Line, leave_usage};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use pod::{Ended, Pod, STARTED_AT, failure, internal, message, no_lines};
@@ -51,15 +51,27 @@ fn with_own_mounts(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-fn tmpfs(target: &Path, options: &str) {
-    fs::create_dir_all(target).unwrap();
-    mount(Some("tmpfs"), target, Some("tmpfs"), MsFlags::empty(), Some(options)).unwrap();
+/// A mount that goes when the test is over with it: a directory in which something is mounted cannot be removed.
+#[must_use = "it is unmounted when this is dropped"]
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
 }
 
-fn read_only(target: &Path) {
+fn tmpfs(target: &Path, options: &str) -> Mounted {
+    fs::create_dir_all(target).unwrap();
+    mount(Some("tmpfs"), target, Some("tmpfs"), MsFlags::empty(), Some(options)).unwrap();
+    Mounted(target.to_owned())
+}
+
+fn read_only(target: &Path) -> Mounted {
     mount(Some(target), target, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
     let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
     mount(None::<&str>, target, None::<&str>, flags, None::<&str>).unwrap();
+    Mounted(target.to_owned())
 }
 
 #[test]
@@ -296,7 +308,7 @@ fn a_termination_message_on_a_full_device_fails_the_step_and_the_rest_is_written
 fn a_termination_file_on_a_full_filesystem_is_left_empty_and_fails_the_step() {
     with_own_mounts(|| {
         let mut pod = Pod::new();
-        tmpfs(&pod.path("full"), "size=4k");
+        let _full = tmpfs(&pod.path("full"), "size=4k");
         fs::write(pod.path("full/filler"), [b'x'; 4096]).unwrap();
         let path = pod.path("full/termination");
         pod.spec.report.termination_path = path.clone();
@@ -312,7 +324,7 @@ fn a_read_only_termination_file_fails_the_step_and_keeps_its_content() {
     with_own_mounts(|| {
         let pod = Pod::new().existing("old");
         let path = pod.path("termination");
-        read_only(&path);
+        let _sealed = read_only(&path);
         let ended = pod.report(&SUCCESS);
         assert_eq!(ended.lines, [format!("Error while writing message: opening {path:?}: read-only file system")]);
         assert_eq!((ended.exit, ended.message.as_deref(), ended.post, ended.err), (1, Some("old"), false, true));
@@ -362,7 +374,7 @@ fn a_post_file_on_a_full_filesystem_is_said() {
     with_own_mounts(|| {
         let mut pod = Pod::new();
         // The root directory is the first inode and the file in it the second.
-        tmpfs(&pod.path("full"), "nr_inodes=2");
+        let _full = tmpfs(&pod.path("full"), "nr_inodes=2");
         fs::write(pod.path("full/filler"), "").unwrap();
         let (out, err) = (pod.path("full/out"), pod.path("full/out.err"));
         pod.spec.report.post_file = Some(out.clone());
@@ -393,7 +405,7 @@ fn an_exit_code_that_cannot_be_written_does_not_lose_the_post_file() {
 fn on_a_read_only_filesystem_every_file_is_tried_and_each_failure_is_said() {
     with_own_mounts(|| {
         let pod = Pod::new();
-        read_only(pod.dir.path());
+        let _sealed = read_only(pod.dir.path());
         let lines = pod.report(&Outcome::Cancelled).lines;
         let starts = ["Step was cancelled", "Error while writing message: opening", "Creating", "Creating", WAITING];
         assert_eq!(lines.len(), starts.len(), "{lines:?}");
