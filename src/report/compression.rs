@@ -6,7 +6,9 @@
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::{DecodePaddingMode, Engine as _};
 use base64::{DecodeError, alphabet};
-use miniz_oxide::deflate::compress_to_vec;
+use miniz_oxide::deflate::core::{
+    CompressionStrategy, CompressorOxide, TDEFLFlush, TDEFLStatus, create_comp_flags_from_zip_params,
+};
 use miniz_oxide::inflate::{TINFLStatus, decompress_to_vec_with_limit};
 
 /// What a compressed message starts with.
@@ -15,8 +17,11 @@ pub const PREFIX: &str = "tknz:";
 /// How many bytes a message may have before it is compressed: no controller takes more out of one.
 pub const LIMIT: usize = 128 * 1024;
 
-/// The one that Tekton uses, the highest of zlib's.
-const LEVEL: u8 = 9;
+/// The level that Tekton uses, the highest of zlib's.
+const LEVEL: i32 = 9;
+
+/// The header of zlib: none.
+const RAW: i32 = -1;
 
 /// Base64 as Go's `RawStdEncoding` has it: no padding, and unused bits are not looked at.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -41,12 +46,27 @@ pub enum DecompressError {
     TooLong,
 }
 
-/// The compressed form of a text, which may be longer than the text.
+/// The compressed form of a text, if that is shorter.
 #[must_use]
-pub fn compress(json: &str) -> String {
+pub fn compress(json: &str) -> Option<String> {
+    // Digests compress better where short repetitions are left alone, other text where they are not: the difference is up
+    // to a tenth, and with the better of both no more than a fiftieth to Go's.
+    let strategies = [CompressionStrategy::Default, CompressionStrategy::Filtered];
+    let shortest = strategies.into_iter().filter_map(|strategy| deflate(json, strategy)).min_by_key(Vec::len)?;
     let mut message = String::from(PREFIX);
-    BASE64.encode_string(compress_to_vec(json.as_bytes(), LEVEL), &mut message);
-    message
+    BASE64.encode_string(shortest, &mut message);
+    Some(message).filter(|message| message.len() < json.len())
+}
+
+/// The DEFLATE stream of a text, if that is shorter.
+fn deflate(json: &str, strategy: CompressionStrategy) -> Option<Vec<u8>> {
+    let flags = create_comp_flags_from_zip_params(LEVEL, RAW, strategy as i32);
+    let mut stream = vec![0; json.len()];
+    let mut compressor = CompressorOxide::new(flags);
+    let (status, _, length) =
+        miniz_oxide::deflate::core::compress(&mut compressor, json.as_bytes(), &mut stream, TDEFLFlush::Finish);
+    stream.truncate(length);
+    Some(stream).filter(|_| status == TDEFLStatus::Done)
 }
 
 /// What was compressed; `encoded` is what stands behind [`PREFIX`].
@@ -123,17 +143,44 @@ mod tests {
         for (size, expected) in
             [(LIMIT, Ok(LIMIT)), (LIMIT + 1, Err(DecompressError::TooLong)), (1 << 22, Err(DecompressError::TooLong))]
         {
-            let message = compress(&"x".repeat(size));
+            let message = compress(&"x".repeat(size)).unwrap();
             assert_eq!(decompress(behind_prefix(&message)).map(|json| json.len()), expected, "{size}");
         }
     }
 
     #[test]
     fn what_is_compressed_is_read_again() {
-        for json in ["", "[]", &"\u{1f600}".repeat(5000), &(0..10_000).map(|n| format!("{n},")).collect::<String>()] {
-            let message = compress(json);
-            assert!(!message.contains('='), "{message}");
+        for json in ["\u{1f600}".repeat(5000), (0..10_000).map(|n| format!("{n},")).collect(), "<".repeat(20)] {
+            let message = compress(&json).unwrap();
+            assert!(!message.contains('=') && message.len() < json.len(), "{message}");
             assert_eq!(decompress(behind_prefix(&message)).unwrap(), json.as_bytes());
         }
+    }
+
+    #[test]
+    fn what_would_not_be_shorter_is_not_compressed() {
+        for json in ["", "[]", r#"[{"key":"StartedAt","value":"2026-11-21T05:55:02.402Z","type":3}]"#] {
+            assert_eq!(compress(json), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn digests_are_compressed_as_well_as_go_does_it() {
+        // A generator of random numbers in place of a digest's bytes; Go's level 9 needs 2611 bytes, and base64 a third more.
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut digit = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            char::from_digit(u32::try_from(state >> 60).unwrap(), 16).unwrap()
+        };
+        let entries: Vec<String> = (0..60)
+            .map(|n| {
+                let digest: String = (0..64).map(|_| digit()).collect();
+                format!(r#"{{"key":"IMAGE_{n}_DIGEST","value":"registry.example.com/team/image-{n}@sha256:{digest}","type":1}}"#)
+            })
+            .collect();
+        let message = compress(&format!("[{}]", entries.join(","))).unwrap();
+        assert!(message.len() < PREFIX.len() + 2611 * 4 / 3, "{}", message.len());
     }
 }

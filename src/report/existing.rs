@@ -181,7 +181,7 @@ mod tests {
             assert_eq!(parsed[0]["value"].as_str().unwrap(), go_json::text(&value));
             assert_eq!(parsed[0]["type"], 1);
             assert_eq!(Existing::parse(json.as_bytes()).entries(), entries);
-            assert_eq!(Existing::parse(compression::compress(&json).as_bytes()).entries(), entries);
+            assert_eq!(Existing::parse(compression::compress(&json).unwrap().as_bytes()).entries(), entries);
         }
     }
 

@@ -66,10 +66,9 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError
 /// [`FileError`].
 pub(super) fn probe(path: &Path) -> Result<(), FileError> {
     let Some(mut file) = open_regular(path)? else { return Ok(()) };
-    match file.read(&mut [0]) {
-        Ok(_) => Ok(()),
-        Err(source) => Err(FileError::Read { path: path.to_owned(), source }),
-    }
+    // One byte, or none in an empty file.
+    let read = file.by_ref().take(1).read_to_end(&mut Vec::new());
+    read.map(drop).map_err(|source| FileError::Read { path: path.to_owned(), source })
 }
 
 fn open_regular(path: &Path) -> Result<Option<File>, FileError> {

@@ -155,10 +155,8 @@ pub fn fit(existing: &[Entry], own: &[Entry], compress: bool) -> Result<String, 
 
 /// The message or its compressed form, whichever is shorter. What no controller would take out again stays as it is.
 fn shorter(json: String) -> String {
-    if json.len() > compression::LIMIT {
-        return json;
-    }
-    Some(compression::compress(&json)).filter(|compressed| compressed.len() < json.len()).unwrap_or(json)
+    let compressed = if json.len() <= compression::LIMIT { compression::compress(&json) } else { None };
+    compressed.unwrap_or(json)
 }
 
 /// Tekton's own text for a message above [`LIMIT`], which people and programs look for.

@@ -16,6 +16,7 @@ mod command;
 mod files;
 mod message;
 mod outcome;
+mod reports;
 mod results;
 mod setup;
 #[path = "../support/skip.rs"]

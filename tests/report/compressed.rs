@@ -169,7 +169,7 @@ fn what_is_no_message_is_overwritten_with_a_warning_only_where_messages_are_comp
 
 #[test]
 fn a_decompression_bomb_is_not_unpacked_in_full() {
-    let bomb = entrypoint::report::compression::compress(&"x".repeat(1 << 22));
+    let bomb = entrypoint::report::compression::compress(&"x".repeat(1 << 22)).unwrap();
     let pod = compressing(Pod::new().existing(bomb));
     let ended = pod.report(&SUCCESS);
     assert!(
