@@ -93,7 +93,7 @@ fn contract_code(exit: ChildExit, end: EndSpec) -> i32 {
 const SIGNALLED: i32 = 128;
 
 /// The key under which the signal that killed a step stands in the termination message, where it is asked for.
-const SIGNAL_KEY: &str = "entrypoint/signal";
+pub const SIGNAL_KEY: &str = "entrypoint/signal";
 
 impl Outcome {
     /// A failure of our own.
@@ -221,12 +221,21 @@ impl Outcome {
         entries
     }
 
-    /// Whether results and artifacts are read: whenever the step's process ran, however it ended.
+    /// Whether results and artifacts are read: when the step's process ran, however it ended, and when it could have,
+    /// because its turn had come.
     #[must_use]
-    pub fn reads_results(&self) -> bool {
+    pub fn reads_results(&self, turn_came: bool) -> bool {
         match self {
-            Self::Ran(_) | Self::TimedOut | Self::Cancelled | Self::NothingToRun => true,
-            Self::Skipped | Self::NotWanted | Self::Refused | Self::NotRun(_) => false,
+            Self::Ran(_) | Self::TimedOut | Self::Cancelled | Self::NothingToRun | Self::Refused => true,
+            Self::Skipped | Self::NotWanted => false,
+            Self::NotRun(NotRun { kind, .. }) => match kind {
+                NotRunKind::Other => turn_came,
+                NotRunKind::Usage
+                | NotRunKind::ImageLookup
+                | NotRunKind::Interrupted(_)
+                | NotRunKind::PredecessorDied
+                | NotRunKind::Substitution => false,
+            },
         }
     }
 

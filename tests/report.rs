@@ -8,18 +8,28 @@
     reason = "a test fails by panicking, and waits for the processes that it starts"
 )]
 
+#[path = "report/budget.rs"]
+mod budget;
+#[path = "report/compressed.rs"]
+mod compressed;
+#[path = "report/disks.rs"]
+mod disks;
+#[path = "report/outcomes.rs"]
+mod outcomes;
 #[path = "support/pod.rs"]
 mod pod;
 #[path = "support/skip.rs"]
 mod skip;
+#[path = "report/step_files.rs"]
+mod step_files;
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use entrypoint::outcome::{ChildExit, NotRunKind, Outcome};
 use entrypoint::report::{Line, leave_usage};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use pod::{Ended, Pod, STARTED_AT, failure, internal, message, no_lines};
@@ -41,93 +51,27 @@ fn with_own_mounts(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-fn tmpfs(target: &Path, options: &str) {
-    fs::create_dir_all(target).unwrap();
-    mount(Some("tmpfs"), target, Some("tmpfs"), MsFlags::empty(), Some(options)).unwrap();
+/// A mount that goes when the test is over with it: a directory in which something is mounted cannot be removed.
+#[must_use = "it is unmounted when this is dropped"]
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
 }
 
-fn read_only(target: &Path) {
+fn tmpfs(target: &Path, options: &str) -> Mounted {
+    fs::create_dir_all(target).unwrap();
+    mount(Some("tmpfs"), target, Some("tmpfs"), MsFlags::empty(), Some(options)).unwrap();
+    Mounted(target.to_owned())
+}
+
+fn read_only(target: &Path) -> Mounted {
     mount(Some(target), target, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
     let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
     mount(None::<&str>, target, None::<&str>, flags, None::<&str>).unwrap();
-}
-
-#[test]
-fn every_outcome_leaves_the_files_of_its_row() {
-    let not_run = |kind| Outcome::not_run(kind, "because of this");
-    let because = failure("because of this");
-    let because_line = Some("because of this");
-    let reason = |value| internal("Reason", value);
-    // Outcome, exit code, the file `exitCode`, entries behind `StartedAt`, whether it is a success, last line.
-    type Row<'a> = (Outcome, u8, Option<&'a str>, Vec<String>, bool, Option<&'a str>);
-    let rows: [Row<'_>; 12] = [
-        (SUCCESS, 0, Some("0"), vec![], true, None),
-        (Outcome::NothingToRun, 0, Some("0"), vec![], true, None),
-        (Outcome::Ran(ChildExit::Code(3)), 3, None, vec![], false, None),
-        (Outcome::Ran(ChildExit::Signal(15)), 255, None, vec![], false, None),
-        (Outcome::Cancelled, 9, Some("killed"), vec![reason("Cancelled")], false, Some("Step was cancelled")),
-        (Outcome::TimedOut, 1, None, vec![reason("TimeoutExceeded")], false, Some("context deadline exceeded")),
-        (
-            Outcome::Skipped,
-            1,
-            None,
-            vec![reason("Skipped")],
-            false,
-            Some("Skipping step because a previous step failed"),
-        ),
-        (not_run(NotRunKind::Other), 1, None, vec![because.clone()], false, because_line),
-        (not_run(NotRunKind::Usage), 2, None, vec![because.clone()], false, because_line),
-        (
-            not_run(NotRunKind::ImageLookup),
-            1,
-            None,
-            vec![reason("ImageLookupFailed"), because.clone()],
-            false,
-            because_line,
-        ),
-        (
-            not_run(NotRunKind::Interrupted(15)),
-            2,
-            None,
-            vec![reason("Interrupted"), because.clone()],
-            false,
-            because_line,
-        ),
-        (Outcome::Ran(ChildExit::Code(255)), 255, None, vec![], false, None),
-    ];
-    for (outcome, exit, exit_code, entries, post, line) in rows {
-        let mut expected = vec![STARTED_AT];
-        expected.extend(entries.iter().map(String::as_str));
-        assert_eq!(
-            Pod::new().report(&outcome),
-            Ended {
-                exit,
-                lines: line.map(str::to_owned).into_iter().collect(),
-                message: message(&expected),
-                exit_code: exit_code.map(str::to_owned),
-                post,
-                err: !post,
-            },
-            "{outcome:?}"
-        );
-    }
-}
-
-#[test]
-fn a_step_that_may_fail_is_reported_as_a_success_with_its_code() {
-    for (exit, code) in [(ChildExit::Code(3), "3"), (ChildExit::Signal(9), "-1")] {
-        assert_eq!(
-            Pod::new().continuing().report(&Outcome::Ran(exit)),
-            Ended {
-                exit: 0,
-                lines: no_lines(),
-                message: message(&[STARTED_AT, &internal("ExitCode", code)]),
-                exit_code: Some(code.to_owned()),
-                post: true,
-                err: false,
-            }
-        );
-    }
+    Mounted(target.to_owned())
 }
 
 #[test]
@@ -174,14 +118,6 @@ fn results_stand_before_what_is_internal_and_behind_what_was_there() {
             internal("Reason", "TimeoutExceeded"),
         )
     );
-}
-
-#[test]
-fn results_are_not_read_when_the_step_never_ran() {
-    for outcome in [Outcome::Skipped, Outcome::not_run(NotRunKind::Other, "why")] {
-        let ended = Pod::new().directory_as_result("r").report(&outcome);
-        assert_eq!((ended.exit, ended.lines.len()), (1, 1), "{ended:?}");
-    }
 }
 
 /// A pod whose termination message will have this many bytes.
@@ -299,20 +235,6 @@ fn garbage_in_the_termination_file_is_overwritten_silently_as_tekton_does() {
 }
 
 #[test]
-fn a_compressed_message_is_overwritten_with_a_warning() {
-    let pod = Pod::new().existing("tknz:i44FBAAA//8");
-    let ended = pod.report(&SUCCESS);
-    let path = pod.path("termination");
-    assert_eq!(
-        ended.lines,
-        [format!(
-            "WARN What stood in {path:?} was overwritten: it was a compressed message, which this version cannot read"
-        )]
-    );
-    assert_eq!((ended.exit, ended.message, ended.post), (0, message(&[STARTED_AT]), true));
-}
-
-#[test]
 fn a_result_that_is_a_directory_fails_the_step_and_is_named() {
     let line = |pod: &Pod| {
         let path = pod.path("results/r");
@@ -386,7 +308,7 @@ fn a_termination_message_on_a_full_device_fails_the_step_and_the_rest_is_written
 fn a_termination_file_on_a_full_filesystem_is_left_empty_and_fails_the_step() {
     with_own_mounts(|| {
         let mut pod = Pod::new();
-        tmpfs(&pod.path("full"), "size=4k");
+        let _full = tmpfs(&pod.path("full"), "size=4k");
         fs::write(pod.path("full/filler"), [b'x'; 4096]).unwrap();
         let path = pod.path("full/termination");
         pod.spec.report.termination_path = path.clone();
@@ -402,7 +324,7 @@ fn a_read_only_termination_file_fails_the_step_and_keeps_its_content() {
     with_own_mounts(|| {
         let pod = Pod::new().existing("old");
         let path = pod.path("termination");
-        read_only(&path);
+        let _sealed = read_only(&path);
         let ended = pod.report(&SUCCESS);
         assert_eq!(ended.lines, [format!("Error while writing message: opening {path:?}: read-only file system")]);
         assert_eq!((ended.exit, ended.message.as_deref(), ended.post, ended.err), (1, Some("old"), false, true));
@@ -452,7 +374,7 @@ fn a_post_file_on_a_full_filesystem_is_said() {
     with_own_mounts(|| {
         let mut pod = Pod::new();
         // The root directory is the first inode and the file in it the second.
-        tmpfs(&pod.path("full"), "nr_inodes=2");
+        let _full = tmpfs(&pod.path("full"), "nr_inodes=2");
         fs::write(pod.path("full/filler"), "").unwrap();
         let (out, err) = (pod.path("full/out"), pod.path("full/out.err"));
         pod.spec.report.post_file = Some(out.clone());
@@ -483,7 +405,7 @@ fn an_exit_code_that_cannot_be_written_does_not_lose_the_post_file() {
 fn on_a_read_only_filesystem_every_file_is_tried_and_each_failure_is_said() {
     with_own_mounts(|| {
         let pod = Pod::new();
-        read_only(pod.dir.path());
+        let _sealed = read_only(pod.dir.path());
         let lines = pod.report(&Outcome::Cancelled).lines;
         let starts = ["Step was cancelled", "Error while writing message: opening", "Creating", "Creating", WAITING];
         assert_eq!(lines.len(), starts.len(), "{lines:?}");

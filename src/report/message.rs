@@ -1,25 +1,20 @@
-//! The termination message: its entries, its bytes, its limit. Pure: `termination` reads and writes the file.
+//! The termination message: its entries, its bytes, its limit. Pure: `termination` reads and writes the file, `existing`
+//! understands what stands in it.
 //!
 //! Tekton's `pkg/result/result.go` and `pkg/termination/write.go` have the schema: a JSON array without whitespace, of
 //! objects with the members `key`, `value`, `resourceName` (if not empty) and `type` (if not zero), in this order.
 
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Unexpected, Visitor};
-
+use super::compression;
 use crate::go_json;
-use crate::outcome::ERROR_KEY;
+use crate::outcome::{ERROR_KEY, SIGNAL_KEY};
 
 /// How many bytes a termination message may have: kubelet reads no more.
 /// <https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>
 pub const LIMIT: usize = 4096;
 
-/// What a compressed message starts with. Such a message is recognised, but not read yet.
-const COMPRESSED: &str = "tknz:";
-
 /// What an entry is: Tekton's number for it. A message that stands in the file already may hold any number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct EntryKind(i64);
+pub struct EntryKind(pub(super) i64);
 
 impl EntryKind {
     /// The result of a Task.
@@ -36,7 +31,7 @@ impl EntryKind {
     const UNKNOWN: Self = Self(10);
 
     /// The kind that has this name: messages may name kinds instead of numbering them.
-    fn named(name: &str) -> Self {
+    pub(super) fn named(name: &str) -> Self {
         match name {
             "TaskRunResult" => Self::TASK_RESULT,
             "InternalTektonResult" => Self::INTERNAL,
@@ -58,7 +53,7 @@ pub struct Entry {
     /// What it is.
     pub kind: EntryKind,
     /// Never set by us; kept when it stands in the file.
-    resource_name: String,
+    pub(super) resource_name: String,
 }
 
 impl Entry {
@@ -76,7 +71,17 @@ impl Entry {
 
     /// Whether the controller misses nothing that it needs when this entry is left out.
     fn is_optional(&self) -> bool {
-        self.kind == EntryKind::INTERNAL && self.key == ERROR_KEY
+        self.kind == EntryKind::INTERNAL && matches!(self.key.as_str(), ERROR_KEY | SIGNAL_KEY)
+    }
+
+    /// What it is, for the person who is told how much room it takes.
+    fn in_words(&self) -> String {
+        let key = &self.key;
+        match self.kind {
+            EntryKind::STEP_RESULT => format!("step result {key:?}"),
+            EntryKind::STEP_ARTIFACTS | EntryKind::TASK_ARTIFACTS => format!("provenance {key:?}"),
+            _ => format!("result {key:?}"),
+        }
     }
 
     fn push_json(&self, json: &mut String) {
@@ -117,29 +122,41 @@ pub fn encode<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> String {
     json
 }
 
-/// The message that keeps what stood in the file and adds our own entries behind it. When it does not fit, the
-/// sentence of an own failure is left out; results are never cut.
+/// The message that keeps what stood in the file and adds our own entries behind it; with `compress` in its compressed
+/// form, where that is shorter. When it does not fit, what only we tell (the sentence of an own failure) is left out;
+/// results are never cut.
 ///
 /// # Errors
 /// [`TooLarge`] when it does not fit even so.
-pub fn fit(existing: &[Entry], own: &[Entry]) -> Result<String, TooLarge> {
-    let whole = encode(existing.iter().chain(own));
+pub fn fit(existing: &[Entry], own: &[Entry], compress: bool) -> Result<String, TooLarge> {
+    let form = |json: String| if compress { shorter(json) } else { json };
+    let whole = form(encode(existing.iter().chain(own)));
     if whole.len() <= LIMIT {
         return Ok(whole);
     }
-    let needed = encode(existing.iter().chain(own.iter().filter(|entry| !entry.is_optional())));
+    let json = encode(existing.iter().chain(own.iter().filter(|entry| !entry.is_optional())));
+    let uncompressed = json.len();
+    let needed = form(json);
     if needed.len() <= LIMIT {
         return Ok(needed);
     }
     Err(TooLarge {
         size: needed.len(),
+        uncompressed,
+        compress,
         existing: existing.iter().map(Entry::size).sum(),
         results: own
             .iter()
             .filter(|entry| entry.kind != EntryKind::INTERNAL)
-            .map(|entry| (entry.key.clone(), entry.size()))
+            .map(|entry| (entry.in_words(), entry.size()))
             .collect(),
     })
+}
+
+/// The message or its compressed form, whichever is shorter. What no controller would take out again stays as it is.
+fn shorter(json: String) -> String {
+    let compressed = if json.len() <= compression::LIMIT { compression::compress(&json) } else { None };
+    compressed.unwrap_or(json)
 }
 
 /// Tekton's own text for a message above [`LIMIT`], which people and programs look for.
@@ -151,9 +168,13 @@ pub const TOO_LARGE: &str = "Termination message is above max allowed size 4096,
 pub struct TooLarge {
     /// Bytes of the message.
     size: usize,
-    /// How many of them were there before us.
+    /// Bytes of the message before it was compressed.
+    uncompressed: usize,
+    /// Whether it was to be compressed.
+    compress: bool,
+    /// How many bytes were there before us.
     existing: usize,
-    /// How many of them each result takes.
+    /// How many bytes each result takes. These three are counted before anything is compressed.
     results: Vec<(String, usize)>,
 }
 
@@ -171,7 +192,7 @@ impl TooLarge {
         let mut results: Vec<_> = self.results.iter().collect();
         results.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
         let mut parts: Vec<String> =
-            results.iter().take(SHOWN).map(|(name, size)| format!("result {name:?} takes {size}")).collect();
+            results.iter().take(SHOWN).map(|(what, size)| format!("{what} takes {size}")).collect();
         if results.len() > SHOWN {
             let rest: usize = results.iter().skip(SHOWN).map(|(_, size)| size).sum();
             parts.push(format!("{} more results take {rest}", results.len() - SHOWN));
@@ -179,120 +200,14 @@ impl TooLarge {
         if self.existing > 0 {
             parts.push(format!("what stood there before takes {}", self.existing));
         }
-        format!("The termination message would have {} bytes: {}", self.size, parts.join(", "))
-    }
-}
-
-/// What stands in a termination message file before we write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Existing {
-    /// A message, or nothing: these entries are kept.
-    Entries(Vec<Entry>),
-    /// A compressed message, which this version does not read: it will be overwritten.
-    Compressed,
-    /// Anything else, a step's own text for example: it will be overwritten, as Tekton has it.
-    Unreadable,
-}
-
-impl Existing {
-    /// Reads the content of the file as Go would: members in any case and order, kinds as numbers or names, the last of
-    /// two equal members.
-    #[must_use]
-    pub fn parse(content: &[u8]) -> Self {
-        let text = go_json::text(content);
-        let text = text.trim();
-        if text.is_empty() {
-            return Self::Entries(Vec::new());
-        }
-        if text.starts_with(COMPRESSED) {
-            return Self::Compressed;
-        }
-        match serde_json::from_str::<Option<Vec<Entry>>>(&go_json::without_lone_surrogates(text)) {
-            Ok(entries) => Self::Entries(entries.unwrap_or_default()),
-            Err(_) => Self::Unreadable,
-        }
-    }
-
-    /// The entries that are kept.
-    #[must_use]
-    pub fn entries(&self) -> &[Entry] {
-        match self {
-            Self::Entries(entries) => entries,
-            Self::Compressed | Self::Unreadable => &[],
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Entry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EntryVisitor;
-
-        impl<'de> Visitor<'de> for EntryVisitor {
-            type Value = Entry;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object or null")
-            }
-
-            fn visit_unit<E>(self) -> Result<Entry, E> {
-                Ok(Entry::default())
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Entry, A::Error> {
-                let mut entry = Entry::default();
-                while let Some(name) = members.next_key::<String>()? {
-                    // A null leaves a string as it is, and makes a kind zero.
-                    if name.eq_ignore_ascii_case("key") {
-                        set(&mut entry.key, members.next_value()?);
-                    } else if name.eq_ignore_ascii_case("value") {
-                        set(&mut entry.value, members.next_value()?);
-                    } else if name.eq_ignore_ascii_case("resourceName") {
-                        set(&mut entry.resource_name, members.next_value()?);
-                    } else if name.eq_ignore_ascii_case("type") {
-                        entry.kind = members.next_value::<Option<EntryKind>>()?.unwrap_or_default();
-                    } else {
-                        members.next_value::<IgnoredAny>()?;
-                    }
-                }
-                Ok(entry)
-            }
-        }
-
-        fn set(member: &mut String, value: Option<String>) {
-            if let Some(value) = value {
-                *member = value;
-            }
-        }
-
-        deserializer.deserialize_any(EntryVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for EntryKind {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KindVisitor;
-
-        impl Visitor<'_> for KindVisitor {
-            type Value = EntryKind;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number or the name of a kind")
-            }
-
-            fn visit_i64<E>(self, number: i64) -> Result<EntryKind, E> {
-                Ok(EntryKind(number))
-            }
-
-            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<EntryKind, E> {
-                i64::try_from(number).map(EntryKind).map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<EntryKind, E> {
-                Ok(EntryKind::named(name))
-            }
-        }
-
-        deserializer.deserialize_any(KindVisitor)
+        let size = if self.size < self.uncompressed {
+            format!("{} bytes, compressed from {}", self.size, self.uncompressed)
+        } else if self.compress && self.size > compression::LIMIT {
+            format!("{} bytes, and no more than {} can be compressed", self.size, compression::LIMIT)
+        } else {
+            format!("{} bytes", self.size)
+        };
+        format!("The termination message would have {size}: {}", parts.join(", "))
     }
 }
 
@@ -306,13 +221,6 @@ mod tests {
 
     fn task_result(name: &str, value: &[u8]) -> Entry {
         Entry::new(EntryKind::TASK_RESULT, name, value)
-    }
-
-    fn reencoded(content: &[u8]) -> Option<String> {
-        match Existing::parse(content) {
-            Existing::Entries(entries) => Some(encode(&entries)),
-            Existing::Compressed | Existing::Unreadable => None,
-        }
     }
 
     #[test]
@@ -348,92 +256,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn any_message_survives_the_way_through_a_json_parser_and_through_our_own() {
-        // A small generator of odd values: every pair of 40 bytes that matter to JSON, to UTF-8 or to HTML.
-        let odd: Vec<u8> = (0..=0x22).chain([b'\\', b'<', b'/', b'u', 0x7f, 0x80, 0xc3, 0xe2, 0xed, 0xff]).collect();
-        for first in &odd {
-            let value: Vec<u8> = odd.iter().flat_map(|second| [*first, *second, b'a']).collect();
-            let entries = vec![task_result("r", &value), started_at()];
-            let json = encode(&entries);
-            let parsed: serde_json::Value = serde_json::from_str(&json).unwrap();
-            assert_eq!(parsed[0]["value"].as_str().unwrap(), go_json::text(&value));
-            assert_eq!(parsed[0]["type"], 1);
-            assert_eq!(Existing::parse(json.as_bytes()), Existing::Entries(entries));
-        }
-    }
-
-    #[test]
-    fn entries_that_stood_in_the_file_are_kept_in_our_form() {
-        for (content, expected) in [
-            (&b""[..], "[]"),
-            (b" \n\t", "[]"),
-            ("\u{a0}\u{2003}".as_bytes(), "[]"),
-            (b"[]", "[]"),
-            (b"null", "[]"),
-            (b" [ { } ] \n", r#"[{"key":"","value":""}]"#),
-            (b"[null]", r#"[{"key":"","value":""}]"#),
-            (br#"[{"type":4,"value":"v","key":"k"}]"#, r#"[{"key":"k","value":"v","type":4}]"#),
-            (br#"[{"KEY":"k","Value":"v","TYPE":0}]"#, r#"[{"key":"k","value":"v"}]"#),
-            (br#"[{"key":"a","key":"b","value":"v","value":null}]"#, r#"[{"key":"b","value":"v"}]"#),
-            (br#"[{"key":"k","type":"TaskRunResult"}]"#, r#"[{"key":"k","value":"","type":1}]"#),
-            (br#"[{"key":"k","type":"InternalTektonResult"}]"#, r#"[{"key":"k","value":"","type":3}]"#),
-            (br#"[{"key":"k","type":"StepResult"}]"#, r#"[{"key":"k","value":"","type":4}]"#),
-            (br#"[{"key":"k","type":"StepArtifactsResult"}]"#, r#"[{"key":"k","value":"","type":5}]"#),
-            (br#"[{"key":"k","type":"TaskRunArtifactsResult"}]"#, r#"[{"key":"k","value":"","type":6}]"#),
-            (br#"[{"key":"k","type":"1"}]"#, r#"[{"key":"k","value":"","type":10}]"#),
-            (br#"[{"key":"k","type":-7}]"#, r#"[{"key":"k","value":"","type":-7}]"#),
-            (br#"[{"key":"k","type":3,"type":null}]"#, r#"[{"key":"k","value":""}]"#),
-            (
-                br#"[{"key":"k","resourceName":"r","other":{"deep":[1e999,"\ud800"]},"type":2}]"#,
-                r#"[{"key":"k","value":"","resourceName":"r","type":2}]"#,
-            ),
-            (br#"[{"key":"\ud83d\ude00\ud83d"}]"#, "[{\"key\":\"\u{1f600}\u{fffd}\",\"value\":\"\"}]"),
-            (b"[{\"key\":\"\xe2\x82\"}]", "[{\"key\":\"\u{fffd}\u{fffd}\",\"value\":\"\"}]"),
-        ] {
-            assert_eq!(reencoded(content).as_deref(), Some(expected), "{}", content.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn what_is_no_message_is_not_kept() {
-        for content in [
-            &b"hello"[..],
-            b"{}",
-            b"\"text\"",
-            b"7",
-            b"[",
-            b"[1]",
-            b"[[]]",
-            b"[{}] tail",
-            b"[{}],",
-            br#"[{"key":1}]"#,
-            br#"[{"value":{}}]"#,
-            br#"[{"type":1.5}]"#,
-            br#"[{"type":18446744073709551615}]"#,
-            br#"[{"type":true}]"#,
-            b"[{\"key\":\"a\nb\"}]",
-            b"\xff",
-            b"\0",
-        ] {
-            assert_eq!(Existing::parse(content), Existing::Unreadable, "{}", content.escape_ascii());
-            assert_eq!(Existing::parse(content).entries(), []);
-        }
-    }
-
-    #[test]
-    fn a_compressed_message_is_recognised() {
-        assert_eq!(Existing::parse(b"tknz:i44FBAAA//8"), Existing::Compressed);
-        assert_eq!(Existing::parse(b" \ntknz:"), Existing::Compressed);
-    }
-
-    #[test]
-    fn deeply_nested_unknown_members_do_not_exhaust_the_stack() {
-        let deep = format!(r#"[{{"key":"k","x":{}{}}}]"#, "[".repeat(200_000), "]".repeat(200_000));
-        assert_eq!(reencoded(deep.as_bytes()).as_deref(), Some(r#"[{"key":"k","value":""}]"#));
-        assert_eq!(Existing::parse("[".repeat(200_000).as_bytes()), Existing::Unreadable);
-    }
-
     /// Entries whose message has exactly this size.
     fn sized(size: usize) -> Vec<Entry> {
         let rest = encode(&[task_result("r", b""), started_at()]).len();
@@ -442,8 +264,8 @@ mod tests {
 
     #[test]
     fn the_limit_is_4096_bytes_and_not_one_more() {
-        assert_eq!(fit(&[], &sized(4096)).unwrap().len(), 4096);
-        let error = fit(&[], &sized(4097)).unwrap_err();
+        assert_eq!(fit(&[], &sized(4096), false).unwrap().len(), 4096);
+        let error = fit(&[], &sized(4097), false).unwrap_err();
         assert_eq!(
             error.to_string(),
             "Termination message is above max allowed size 4096, caused by large task result."
@@ -453,9 +275,9 @@ mod tests {
 
     #[test]
     fn escapes_count_toward_the_limit() {
-        assert!(fit(&[], &[task_result("r", &[b'x'; 1000])]).is_ok());
-        assert!(fit(&[], &[task_result("r", &[b'<'; 1000])]).is_err());
-        assert!(fit(&[], &[task_result("r", &[0xff; 1400])]).is_err());
+        assert!(fit(&[], &[task_result("r", &[b'x'; 1000])], false).is_ok());
+        assert!(fit(&[], &[task_result("r", &[b'<'; 1000])], false).is_err());
+        assert!(fit(&[], &[task_result("r", &[0xff; 1400])], false).is_err());
     }
 
     #[test]
@@ -463,18 +285,18 @@ mod tests {
         let sentence = Entry::internal(ERROR_KEY, "why");
         let mut own = sized(4096);
         own.push(sentence.clone());
-        assert_eq!(fit(&[], &own).unwrap(), encode(&sized(4096)));
+        assert_eq!(fit(&[], &own, false).unwrap(), encode(&sized(4096)));
 
         let mut own = sized(4000);
         own.push(sentence);
-        assert_eq!(fit(&[], &own).unwrap(), encode(&own));
+        assert_eq!(fit(&[], &own, false).unwrap(), encode(&own));
     }
 
     #[test]
     fn a_result_that_is_named_as_the_sentence_is_not_left_out() {
         let mut own = sized(4096);
         own.push(task_result(ERROR_KEY, b"v"));
-        assert!(fit(&[], &own).is_err());
+        assert!(fit(&[], &own, false).is_err());
     }
 
     #[test]
@@ -483,7 +305,7 @@ mod tests {
         let own = vec![task_result("small", b"v"), task_result("large", &[b'x'; 4100]), started_at()];
         let size = encode(existing.iter().chain(&own)).len();
         assert_eq!(
-            fit(&existing, &own).unwrap_err().details(),
+            fit(&existing, &own, false).unwrap_err().details(),
             format!(
                 "The termination message would have {size} bytes: result \"large\" takes 4135, result \"small\" takes 36, \
                  what stood there before takes 40"
@@ -494,7 +316,7 @@ mod tests {
     #[test]
     fn ten_thousand_results_are_named_in_one_short_line() {
         let own: Vec<_> = (0..10_000).map(|n| task_result(&format!("result-{n:05}"), b"v")).collect();
-        let details = fit(&[], &own).unwrap_err().details();
+        let details = fit(&[], &own, false).unwrap_err().details();
         assert!(details.ends_with("9980 more results take 429140"), "{details}");
         assert!(details.len() < 1_000, "{details}");
     }
@@ -502,7 +324,7 @@ mod tests {
     #[test]
     fn a_message_that_is_too_large_without_any_result_says_so() {
         let existing = vec![task_result("old", &[b'x'; 4096])];
-        let error = fit(&existing, &[started_at()]).unwrap_err();
+        let error = fit(&existing, &[started_at()], false).unwrap_err();
         assert!(!error.has_results());
         assert_eq!(
             error.details(),

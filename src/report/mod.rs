@@ -1,9 +1,15 @@
 //! What a step leaves behind: termination message, `exitCode`, post file. The writing half of the exit door.
 //!
-//! The order is fixed: results are read, the message is written, then `exitCode`, then the post file, which releases the
-//! next step and so comes last of what that step may look at. Only then is the message synced to the disk: that takes
-//! milliseconds, and nobody but kubelet waits for it. A file that fails never stops the ones after it.
+//! The order is fixed: results and artifacts are read, the message is written, then `exitCode`, then the post file, which
+//! releases the next step and so comes last of what that step may look at. Only then is the message synced to the disk:
+//! that takes milliseconds, and nobody but kubelet waits for it. A file that fails never stops the ones after it.
 
+pub mod artifacts;
+pub mod budget;
+mod collected;
+pub mod compression;
+pub mod existing;
+mod go_path;
 pub mod message;
 pub mod post;
 pub mod results;
@@ -11,12 +17,12 @@ pub mod termination;
 
 use std::path::{Path, PathBuf};
 
-use self::message::{Entry, EntryKind};
-use self::results::ResultsError;
+use self::collected::Collected;
+use self::message::Entry;
 use self::termination::{Lost, MessageError, Written};
 use crate::host::Dirs;
 use crate::log;
-use crate::outcome::{InternalEntry, NotRunKind, Outcome, PostFile};
+use crate::outcome::{ERROR_KEY, InternalEntry, NotRunKind, Outcome, PostFile};
 use crate::spec::{EndSpec, StepSpec};
 use crate::sys::cause::chain;
 use crate::sys::clock::{self, Timestamp};
@@ -38,7 +44,7 @@ pub fn leave_usage(sentence: &str, post_file: Option<&Path>, termination_path: O
     left.lines.clear();
     // A person at a shell, outside any pod, needs no second line about a message that nobody would read.
     if let Some(path) = termination_path.filter(|path| path.parent().is_none_or(is_directory)) {
-        left.write_message(path, Vec::new(), clock::now());
+        left.write_message(path, Collected::default(), clock::now(), false);
     }
     left.write_post_file(post_file);
     left
@@ -58,11 +64,18 @@ fn is_directory(path: &Path) -> bool {
 /// The report without its last part: every file is written; nothing is said or synced yet.
 pub fn leave(outcome: &Outcome, spec: &StepSpec, dirs: &Dirs, started_at: Option<Timestamp>) -> Left {
     let mut left = Left::new(outcome, spec.end);
-    let results =
-        if outcome.reads_results() { left.read_results(&dirs.results, &spec.results.task) } else { Vec::new() };
-    left.write_message(&spec.report.termination_path, results, started_at.unwrap_or_else(clock::now));
-    left.write_exit_code(&spec.report.metadata_dir.join("exitCode"));
-    left.write_post_file(spec.report.post_file.as_deref());
+    let to = &spec.report;
+    let collected =
+        if outcome.reads_results(started_at.is_some()) { left.collect(spec, dirs) } else { Collected::default() };
+    left.write_message(&to.termination_path, collected, started_at.unwrap_or_else(clock::now), to.compress);
+    left.write_exit_code(&to.metadata_dir.join("exitCode"));
+    left.write_post_file(to.post_file.as_deref());
+    // Only a line of the log: the next step does not wait for it.
+    if let Some(message) = &left.message
+        && let Some(warning) = budget::warning(message.size(), to.containers, &dirs.steps, to.compress)
+    {
+        left.lines.push(Line::Warn(warning));
+    }
     left
 }
 
@@ -136,7 +149,7 @@ impl Left {
     }
 
     /// Turns the end of a step into a failure of our own. One that would have been a success is a failure in all its
-    /// files; one that had failed anyway keeps what it says of itself and gets the sentence besides.
+    /// files; one that had failed anyway keeps what it says of itself and gets the sentence besides, unless it has one.
     fn fail(&mut self, sentence: String) {
         let failure = Self::new(&Outcome::not_run(NotRunKind::Other, sentence), EndSpec::default());
         match self.post_file {
@@ -145,6 +158,8 @@ impl Left {
                 self.entries = failure.entries;
                 self.post_file = failure.post_file;
             }
+            // The controller takes the last entry of a key, and the first failure is the one to know.
+            Some(PostFile::Err) | None if self.failed => {}
             Some(PostFile::Err) | None => self.entries.extend(failure.entries),
         }
         if !self.failed {
@@ -162,46 +177,48 @@ impl Left {
     fn fail_results_too_large(&mut self, details: &str) {
         self.lines.push(Line::Say(format!("{details}; no result is reported")));
         self.fail(message::TOO_LARGE.to_owned());
-        self.entries.retain(|entry| entry.key == "Reason");
-        if self.entries.is_empty() {
-            self.entries.push(InternalEntry { key: "Reason", value: RESULTS_TOO_LARGE.to_owned() });
+        // The reason says it.
+        self.entries.retain(|entry| entry.key != ERROR_KEY || entry.value != message::TOO_LARGE);
+        if self.entries.iter().all(|entry| entry.key != "Reason") {
+            self.entries.insert(0, InternalEntry { key: "Reason", value: RESULTS_TOO_LARGE.to_owned() });
         }
     }
 
-    fn read_results(&mut self, dir: &Path, names: &[String]) -> Vec<Entry> {
-        match results::read(dir, names, EntryKind::TASK_RESULT) {
-            Ok(results) => return results,
-            Err(error @ ResultsError::TooLarge { .. }) => self.fail_results_too_large(&chain(&error)),
-            Err(error @ (ResultsError::Open { .. } | ResultsError::NotRegular { .. } | ResultsError::Read { .. })) => {
-                self.fail(chain(&error));
+    fn collect(&mut self, spec: &StepSpec, dirs: &Dirs) -> Collected {
+        let mut collected = Collected::default();
+        match collected.read(spec, dirs) {
+            Ok(()) => {}
+            Err(error) if error.is_too_large() => {
+                self.fail_results_too_large(&chain(&error));
+                return Collected::default();
             }
+            Err(error) => self.fail(chain(&error)),
         }
-        Vec::new()
+        collected
     }
 
-    fn write_message(&mut self, path: &Path, results: Vec<Entry>, started_at: Timestamp) {
+    fn write_message(&mut self, path: &Path, collected: Collected, started_at: Timestamp, compress: bool) {
         let started_at = Entry::internal("StartedAt", &started_at.rfc3339());
-        let entries = |left: &Self, results: Vec<Entry>| -> Vec<Entry> {
+        let entries = |left: &Self, collected: Collected| -> Vec<Entry> {
             let internal = left.entries.iter().map(|entry| Entry::internal(entry.key, &entry.value));
-            results.into_iter().chain([started_at.clone()]).chain(internal).collect()
+            collected
+                .results
+                .into_iter()
+                .chain([started_at.clone()])
+                .chain(internal)
+                .chain(collected.artifacts)
+                .collect()
         };
-        let written = match termination::write(path, &entries(self, results)) {
+        let written = match termination::write(path, &entries(self, collected), compress) {
             Err(MessageError::TooLarge(error)) if error.has_results() => {
                 self.fail_results_too_large(&error.details());
-                termination::write(path, &entries(self, Vec::new()))
+                termination::write(path, &entries(self, Collected::default()), compress)
             }
             written => written,
         };
         match written {
             Ok(written) => {
-                let what = match written.lost() {
-                    None => None,
-                    Some(Lost::Compressed) => Some("a compressed message, which this version cannot read"),
-                    Some(Lost::Huge) => Some("too long to be a message"),
-                };
-                if let Some(what) = what {
-                    self.lines.push(Line::Warn(format!("What stood in {path:?} was overwritten: it was {what}")));
-                }
+                self.lines.extend(written.lost().and_then(|lost| lost_line(path, lost, compress)).map(Line::Warn));
                 self.message = Some(written);
             }
             Err(error) => {
@@ -237,6 +254,19 @@ impl Left {
             Some(Err(error)) => format!("{}; {WAITING}", chain(&error)),
             None => WAITING.to_owned(),
         }));
+    }
+}
+
+/// The warning about what stood in the termination file. A step's own text is nobody's loss; where messages are
+/// compressed, it may have been one that was damaged.
+fn lost_line(path: &Path, lost: &Lost, compress: bool) -> Option<String> {
+    match lost {
+        Lost::Huge => Some(format!("What stood in {path:?} was overwritten: it was too long to be a message")),
+        Lost::Unreadable(why) if compress => Some(format!(
+            "Failed to parse existing termination message, previous results will be lost: {path:?}: {}",
+            chain(why)
+        )),
+        Lost::Unreadable(_) => None,
     }
 }
 

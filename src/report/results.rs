@@ -1,11 +1,10 @@
 //! Results: the files that a step wrote for the steps and Tasks after it.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::go_path;
 use super::message::{Entry, EntryKind};
-use crate::sys::file;
+use crate::sys::file::{self, FileError};
 
 /// How many bytes of one result are read. Far more than a termination message takes, and little enough to hold.
 const LIMIT: u64 = 1 << 20;
@@ -13,51 +12,39 @@ const LIMIT: u64 = 1 << 20;
 /// Why a result could not be read. The names are those of the command line.
 #[derive(Debug, thiserror::Error)]
 pub enum ResultsError {
-    /// The file is there and cannot be opened.
-    #[error("Result {name:?} cannot be read: opening {path:?}")]
-    Open {
+    /// The file is there and cannot be read.
+    #[error("Result {name:?} cannot be read")]
+    Unreadable {
         /// The result.
         name: String,
-        /// Its file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// What stands there is not a regular file.
-    #[error("Result {name:?} cannot be read: {path:?} is {found}, and must be a regular file")]
-    NotRegular {
-        /// The result.
-        name: String,
-        /// Its file.
-        path: PathBuf,
-        /// What it is instead.
-        found: &'static str,
-    },
-    /// Reading failed.
-    #[error("Result {name:?} cannot be read: reading {path:?}")]
-    Read {
-        /// The result.
-        name: String,
-        /// Its file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
+        /// Its file, and why.
+        source: FileError,
     },
     /// The file is longer than anything that could be reported.
-    #[error("Result {name:?} is too large: {path:?} has {size} bytes")]
+    #[error("Result {name:?} is too large")]
     TooLarge {
         /// The result.
         name: String,
-        /// Its file.
-        path: PathBuf,
-        /// Bytes of the file.
-        size: u64,
+        /// Its file, and how long it is.
+        source: FileError,
     },
+}
+
+impl ResultsError {
+    fn new(name: &str, source: FileError) -> Self {
+        let name = name.to_owned();
+        match source {
+            FileError::TooLarge { .. } => Self::TooLarge { name, source },
+            FileError::Open { .. } | FileError::NotRegular { .. } | FileError::Read { .. } => {
+                Self::Unreadable { name, source }
+            }
+        }
+    }
 }
 
 /// Reads the files of these results, in this order. A file that is missing is a result that the step did not write.
 ///
-/// Values are the whole files, untouched. A name may lead elsewhere (`/`, `..`), as with Tekton.
+/// Values are the whole files, untouched. A name may lead elsewhere (`/`, `..`), and so may a link, as with Tekton.
 ///
 /// # Errors
 /// [`ResultsError`] at the first file that is there and cannot be read; Tekton gives up then too
@@ -65,49 +52,30 @@ pub enum ResultsError {
 pub fn read(dir: &Path, names: &[String], kind: EntryKind) -> Result<Vec<Entry>, ResultsError> {
     let mut entries = Vec::new();
     for name in names {
-        // Go joins an absolute name below the directory too.
-        let path = dir.join(name.trim_start_matches('/'));
-        if let Some(value) = read_one(name, &path)? {
-            entries.push(Entry::new(kind, name, &value));
-        }
+        let value = file::read(&go_path::join(dir, name), LIMIT).map_err(|error| ResultsError::new(name, error))?;
+        entries.extend(value.map(|value| Entry::new(kind, name, &value)));
     }
     Ok(entries)
 }
 
-fn read_one(name: &str, path: &Path) -> Result<Option<Vec<u8>>, ResultsError> {
-    let subject = || (name.to_owned(), path.to_owned());
-    let (mut file, file_type) = match file::open(path, OpenOptions::new().read(true)) {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => {
-            let (name, path) = subject();
-            return Err(ResultsError::Open { name, path, source });
-        }
-    };
-    if !file_type.is_file() {
-        let (name, path) = subject();
-        return Err(ResultsError::NotRegular { name, path, found: file::in_words(file_type) });
-    }
-    let mut value = Vec::new();
-    let outcome = file.by_ref().take(LIMIT + 1).read_to_end(&mut value).and_then(|read| {
-        // The size for the person who reads the error: what the file says of itself, or what was read of it.
-        Ok(if value.len() as u64 > LIMIT { Some(file.metadata()?.len().max(read as u64)) } else { None })
-    });
-    let (name, path) = subject();
-    match outcome {
-        Ok(None) => Ok(Some(value)),
-        Ok(Some(size)) => Err(ResultsError::TooLarge { name, path, size }),
-        Err(source) => Err(ResultsError::Read { name, path, source }),
-    }
+/// Looks whether the files of these results could be read. Whoever takes them from there has limits of his own, so that
+/// none is too large here.
+///
+/// # Errors
+/// [`ResultsError::Unreadable`] at the first file that is there and cannot be read.
+pub fn probe(dir: &Path, names: &[String]) -> Result<(), ResultsError> {
+    names
+        .iter()
+        .try_for_each(|name| file::probe(&go_path::join(dir, name)).map_err(|error| ResultsError::new(name, error)))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error as _;
     use std::fs::{self, File};
 
     use super::super::message;
     use super::*;
+    use crate::sys::cause::chain;
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|&name| name.to_owned()).collect()
@@ -161,14 +129,11 @@ mod tests {
         nix::unistd::mkfifo(&dir.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         std::os::unix::fs::symlink("/dev/zero", dir.path().join("device")).unwrap();
         for (name, found) in [("dir", "a directory"), ("fifo", "a FIFO"), ("device", "a device")] {
-            let error = read(dir.path(), &names(&[name]), EntryKind::TASK_RESULT).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!(
-                    "Result {name:?} cannot be read: {:?} is {found}, and must be a regular file",
-                    dir.path().join(name)
-                )
-            );
+            let wanted = names(&[name]);
+            let path = dir.path().join(name);
+            let expected = format!("Result {name:?} cannot be read: {path:?} is {found}, and must be a regular file");
+            assert_eq!(chain(&read(dir.path(), &wanted, EntryKind::TASK_RESULT).unwrap_err()), expected);
+            assert_eq!(chain(&probe(dir.path(), &wanted).unwrap_err()), expected);
         }
     }
 
@@ -178,8 +143,7 @@ mod tests {
         fs::write(dir.path().join("file"), "").unwrap();
         let error = read(dir.path(), &names(&["file/r"]), EntryKind::TASK_RESULT).unwrap_err();
         let path = dir.path().join("file/r");
-        assert_eq!(error.to_string(), format!("Result \"file/r\" cannot be read: opening {path:?}"));
-        assert!(error.source().unwrap().to_string().contains("Not a directory"));
+        assert_eq!(chain(&error), format!("Result \"file/r\" cannot be read: opening {path:?}: not a directory"));
     }
 
     #[test]
@@ -189,7 +153,10 @@ mod tests {
         // Sparse: reading it in full would take a tebibyte of memory.
         File::create(&path).unwrap().set_len(1 << 40).unwrap();
         let error = read(dir.path(), &names(&["huge"]), EntryKind::TASK_RESULT).unwrap_err();
-        assert_eq!(error.to_string(), format!("Result \"huge\" is too large: {path:?} has 1099511627776 bytes"));
+        assert!(matches!(error, ResultsError::TooLarge { .. }));
+        assert_eq!(chain(&error), format!("Result \"huge\" is too large: {path:?} has 1099511627776 bytes"));
+        // Whoever takes results from their files has his own limit.
+        probe(dir.path(), &names(&["huge", "missing"])).unwrap();
 
         File::create(&path).unwrap().set_len(LIMIT).unwrap();
         let entries = read(dir.path(), &names(&["huge"]), EntryKind::TASK_RESULT).unwrap();

@@ -7,7 +7,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::message::{self, Entry, Existing, TooLarge};
+use super::existing::{Existing, NotAMessage};
+use super::message::{self, Entry, TooLarge};
 use crate::sys::file;
 
 /// How much of an existing file is read. What is longer is no message of anybody.
@@ -67,23 +68,30 @@ pub enum MessageError {
 pub struct Written {
     file: File,
     path: PathBuf,
+    size: usize,
     lost: Option<Lost>,
 }
 
-/// What stood in the file and was overwritten although it may have been worth something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What stood in the file and was overwritten.
+#[derive(Debug)]
 pub enum Lost {
-    /// A compressed message.
-    Compressed,
+    /// A step's own text, or a message that is damaged.
+    Unreadable(NotAMessage),
     /// A file longer than any message.
     Huge,
 }
 
 impl Written {
-    /// What was overwritten. A step's own text is not counted: Tekton overwrites it silently too.
+    /// Bytes of the message.
     #[must_use]
-    pub fn lost(&self) -> Option<Lost> {
-        self.lost
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// What was overwritten, if the file was not blank and no message stood there.
+    #[must_use]
+    pub fn lost(&self) -> Option<&Lost> {
+        self.lost.as_ref()
     }
 
     /// Waits until the message is on the disk. What cannot be synced (a device) needs none.
@@ -100,50 +108,52 @@ impl Written {
     }
 }
 
-/// Writes the message that keeps the entries in the file and has these behind them; `message::fit` says what becomes of
-/// them when they do not fit. No directory is made.
+/// Writes the message that keeps the entries in the file and has these behind them, compressed if it may be and is
+/// shorter so; `message::fit` says what becomes of them when they do not fit. No directory is made.
 ///
 /// # Errors
 /// [`MessageError`]; only after a [`MessageError::Write`] has the file changed.
-pub fn write(path: &Path, entries: &[Entry]) -> Result<Written, MessageError> {
+pub fn write(path: &Path, entries: &[Entry], compress: bool) -> Result<Written, MessageError> {
     let subject = || path.to_owned();
     let (mut file, file_type) =
         file::open(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
             .map_err(|source| MessageError::Open { path: subject(), source })?;
-    let (existing, huge) = if file_type.is_file() {
+    let (existing, lost) = if file_type.is_file() {
         read(&mut file).map_err(|source| MessageError::Read { path: subject(), source })?
     } else if std::os::unix::fs::FileTypeExt::is_char_device(&file_type) {
         // `/dev/null`, `/dev/stderr`: written to, never read.
-        (Existing::Entries(Vec::new()), false)
+        (Vec::new(), None)
     } else {
         return Err(MessageError::NotRegular { path: subject(), found: file::in_words(file_type) });
     };
-    let json = message::fit(existing.entries(), entries)?;
+    let message = message::fit(&existing, entries, compress)?;
 
     let mut replace = || {
         if file_type.is_file() {
             file.set_len(0)?;
             file.rewind()?;
         }
-        file.write_all(json.as_bytes())
+        file.write_all(message.as_bytes())
     };
     if let Err(source) = replace() {
         // Half a message would make the controller stumble over the JSON; no message is only a message that is missing.
         let _ = file.set_len(0);
         return Err(MessageError::Write { path: subject(), source });
     }
-    let lost = match existing {
-        Existing::Compressed => Some(Lost::Compressed),
-        Existing::Entries(_) | Existing::Unreadable => huge.then_some(Lost::Huge),
-    };
-    Ok(Written { file, path: subject(), lost })
+    Ok(Written { file, path: subject(), size: message.len(), lost })
 }
 
-/// What stands in the file, and whether that is too much to be read.
-fn read(file: &mut File) -> io::Result<(Existing, bool)> {
+/// The entries that stand in the file, or what else does.
+fn read(file: &mut File) -> io::Result<(Vec<Entry>, Option<Lost>)> {
     let mut content = Vec::new();
     let read = file.take(EXISTING_LIMIT + 1).read_to_end(&mut content)?;
-    Ok(if read as u64 > EXISTING_LIMIT { (Existing::Unreadable, true) } else { (Existing::parse(&content), false) })
+    if read as u64 > EXISTING_LIMIT {
+        return Ok((Vec::new(), Some(Lost::Huge)));
+    }
+    Ok(match Existing::parse(&content) {
+        Existing::Entries(entries) => (entries, None),
+        Existing::Unreadable(why) => (Vec::new(), Some(Lost::Unreadable(why))),
+    })
 }
 
 #[cfg(test)]
@@ -161,24 +171,27 @@ mod tests {
 
     const STARTED_AT: &str = r#"{"key":"StartedAt","value":"2026-11-21T05:55:02.402Z","type":3}"#;
 
-    /// The file's content after a message was written over this one.
-    fn written_over(content: &[u8]) -> (String, Option<Lost>) {
+    /// The file's content after a message was written over this one, and whether something was lost.
+    fn written_over(content: &[u8]) -> (String, bool) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("termination");
         fs::write(&path, content).unwrap();
         let before = fs::metadata(&path).unwrap().ino();
-        let written = write(&path, &[started_at()]).unwrap();
-        let lost = written.lost();
+        let written = write(&path, &[started_at()], false).unwrap();
+        let lost = matches!(written.lost(), Some(Lost::Unreadable(_)));
+        let size = written.size();
         written.sync().unwrap();
         assert_eq!(fs::metadata(&path).unwrap().ino(), before, "the file was replaced, not written in place");
-        (fs::read_to_string(&path).unwrap(), lost)
+        let message = fs::read_to_string(&path).unwrap();
+        assert_eq!(message.len(), size);
+        (message, lost)
     }
 
     #[test]
     fn a_missing_file_is_made() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("termination");
-        write(&path, &[started_at()]).unwrap().sync().unwrap();
+        write(&path, &[started_at()], false).unwrap().sync().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("[{STARTED_AT}]"));
     }
 
@@ -186,20 +199,30 @@ mod tests {
     fn entries_that_stand_there_stay_in_front() {
         assert_eq!(
             written_over(br#" [{"type":"TaskRunResult","key":"a","value":"b","more":1}] "#),
-            (format!(r#"[{{"key":"a","value":"b","type":1}},{STARTED_AT}]"#), None)
+            (format!(r#"[{{"key":"a","value":"b","type":1}},{STARTED_AT}]"#), false)
         );
     }
 
     #[test]
     fn garbage_is_overwritten_to_its_last_byte() {
-        for garbage in [&b"\n"[..], b"not json", &[0xff; 5000], b"[{\"key\":\"a\"", b"{}"] {
-            assert_eq!(written_over(garbage), (format!("[{STARTED_AT}]"), None));
+        for garbage in [&b"not json"[..], &[0xff; 5000], b"[{\"key\":\"a\"", b"{}"] {
+            assert_eq!(written_over(garbage), (format!("[{STARTED_AT}]"), true));
         }
     }
 
     #[test]
-    fn a_compressed_message_is_overwritten_and_counted_as_lost() {
-        assert_eq!(written_over(b"tknz:abc"), (format!("[{STARTED_AT}]"), Some(Lost::Compressed)));
+    fn a_blank_file_loses_nothing() {
+        for blank in [&b""[..], b" \n", b"null", b"[]"] {
+            assert_eq!(written_over(blank), (format!("[{STARTED_AT}]"), false));
+        }
+    }
+
+    #[test]
+    fn a_compressed_message_is_kept_also_when_ours_is_not_compressed() {
+        assert_eq!(
+            written_over(b"tknz:i65Wyk6tVLJSys9JUdJRKkvMKU0F8gyB7JLKAiDTsDYWAA"),
+            (format!(r#"[{{"key":"old","value":"1","type":1}},{STARTED_AT}]"#), false)
+        );
     }
 
     #[test]
@@ -207,14 +230,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("termination");
         File::create(&path).unwrap().set_len(1 << 40).unwrap();
-        assert_eq!(write(&path, &[started_at()]).unwrap().lost(), Some(Lost::Huge));
+        assert!(matches!(write(&path, &[started_at()], false).unwrap().lost(), Some(Lost::Huge)));
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("[{STARTED_AT}]"));
     }
 
     #[test]
     fn a_directory_is_an_error_that_names_it() {
         let dir = tempfile::tempdir().unwrap();
-        let error = write(dir.path(), &[started_at()]).unwrap_err();
+        let error = write(dir.path(), &[started_at()], false).unwrap_err();
         assert_eq!(error.to_string(), format!("opening {:?}", dir.path()));
         assert!(error.source().unwrap().to_string().starts_with("Is a directory"), "{error:?}");
     }
@@ -223,7 +246,7 @@ mod tests {
     fn no_directory_is_made_for_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("none/termination");
-        let error = write(&path, &[started_at()]).unwrap_err();
+        let error = write(&path, &[started_at()], false).unwrap_err();
         assert_eq!(error.to_string(), format!("opening {path:?}"));
         assert!(error.source().unwrap().to_string().starts_with("No such file or directory"), "{error:?}");
         assert!(!dir.path().join("none").exists());
@@ -234,16 +257,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("fifo");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let error = write(&path, &[started_at()]).unwrap_err();
+        let error = write(&path, &[started_at()], false).unwrap_err();
         assert_eq!(error.to_string(), format!("{path:?} is a FIFO, and must be a regular file"));
     }
 
     #[test]
     fn a_full_device_is_an_error_and_the_null_device_is_none() {
-        let error = write(Path::new("/dev/full"), &[started_at()]).unwrap_err();
+        let error = write(Path::new("/dev/full"), &[started_at()], false).unwrap_err();
         assert_eq!(error.to_string(), "writing \"/dev/full\"");
         assert!(error.source().unwrap().to_string().starts_with("No space left on device"), "{error:?}");
-        write(Path::new("/dev/null"), &[started_at()]).unwrap().sync().unwrap();
+        write(Path::new("/dev/null"), &[started_at()], false).unwrap().sync().unwrap();
     }
 
     #[test]
@@ -253,7 +276,7 @@ mod tests {
         for content in ["", "garbage", r#"[{"key":"old","value":"v"}]"#] {
             fs::write(&path, content).unwrap();
             let large = Entry::new(EntryKind::TASK_RESULT, "r", &[b'x'; 4096]);
-            let error = write(&path, &[large, started_at()]).unwrap_err();
+            let error = write(&path, &[large, started_at()], false).unwrap_err();
             assert!(matches!(error, MessageError::TooLarge(_)), "{error:?}");
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
         }

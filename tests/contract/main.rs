@@ -18,6 +18,7 @@ mod credentials;
 mod files;
 mod message;
 mod outcome;
+mod reports;
 mod results;
 mod setup;
 #[path = "../support/skip.rs"]

@@ -3,7 +3,8 @@
 #![allow(unreachable_pub, reason = "a module of a test program")]
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use entrypoint::host::Dirs;
@@ -12,6 +13,7 @@ use entrypoint::report::{Left, Line, leave};
 use entrypoint::spec::{
     CommandSource, CredentialsSpec, EndSpec, OnError, OutputSpec, ReportSpec, ResultsSpec, StepSpec, Timeout, WaitSpec,
 };
+use entrypoint::sys::clock;
 
 /// The entry of the start, as messages are compared.
 pub const STARTED_AT: &str = r#"{"key":"StartedAt","value":"T","type":3}"#;
@@ -20,6 +22,8 @@ pub const STARTED_AT: &str = r#"{"key":"StartedAt","value":"T","type":3}"#;
 pub struct Pod {
     pub dir: tempfile::TempDir,
     pub spec: StepSpec,
+    /// Whether the step's turn came.
+    pub turn: bool,
 }
 
 /// What a report left behind.
@@ -59,11 +63,17 @@ impl Pod {
             args: Vec::new(),
             ignored: Vec::new(),
         };
-        Self { dir, spec }
+        Self { dir, spec, turn: true }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// With flags that say what the step's end means.
+    pub fn end(mut self, end: EndSpec) -> Self {
+        self.spec.end = end;
+        self
     }
 
     pub fn continuing(mut self) -> Self {
@@ -76,6 +86,43 @@ impl Pod {
         fs::write(self.path("results").join(name), value).unwrap();
         self.spec.results.task.push(name.to_owned());
         self
+    }
+
+    /// Writes a step result and asks for it.
+    pub fn step_result(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.file(&format!("run/0/status/results/{name}"), value);
+        self.spec.results.step.push(name.to_owned());
+        self
+    }
+
+    /// Writes the provenance of the step's artifacts.
+    pub fn step_artifacts(self, value: impl AsRef<[u8]>) -> Self {
+        self.file("run/0/status/artifacts/provenance.json", value);
+        self
+    }
+
+    /// Writes the provenance of the Task's artifacts.
+    pub fn task_artifacts(self, value: impl AsRef<[u8]>) -> Self {
+        self.file("artifacts/provenance.json", value);
+        self
+    }
+
+    /// Links this many steps, each by its name and its number.
+    pub fn steps(self, steps: usize) -> Self {
+        fs::create_dir(self.path("steps")).unwrap();
+        for step in 0..steps {
+            for name in [format!("step-s{step}"), step.to_string()] {
+                symlink(format!("/tekton/run/{step}/status"), self.path("steps").join(name)).unwrap();
+            }
+        }
+        self
+    }
+
+    /// A file, with the directories above it.
+    fn file(&self, name: &str, value: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap_or(Path::new(""))).unwrap();
+        fs::write(path, value).unwrap();
     }
 
     /// Asks for a result and puts a directory in its place.
@@ -92,8 +139,13 @@ impl Pod {
     }
 
     pub fn leave(&self, outcome: &Outcome) -> Left {
-        let dirs = Dirs { results: self.path("results"), ..Dirs::default() };
-        leave(outcome, &self.spec, &dirs, None)
+        let dirs = Dirs {
+            results: self.path("results"),
+            artifacts: self.path("artifacts"),
+            steps: self.path("steps"),
+            ..Dirs::default()
+        };
+        leave(outcome, &self.spec, &dirs, self.turn.then(clock::now))
     }
 
     pub fn report(&self, outcome: &Outcome) -> Ended {
