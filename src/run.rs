@@ -17,6 +17,7 @@ use crate::outcome::{NotRunKind, Outcome};
 use crate::report;
 use crate::setup;
 use crate::spec::{CommandSource, SetupCommand, StepSpec, Timeout};
+use crate::step::alive::{self, Alive};
 use crate::step::command::{self, Program};
 use crate::step::runner::Running;
 use crate::step::start_error;
@@ -82,7 +83,7 @@ fn set_up(command: &SetupCommand, host: &Host, signals: io::Result<Signals>) -> 
 fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
     report_panics(spec, host);
     let mut pass = match signals {
-        Ok(signals) => Pass { spec, host, signals, started_at: None },
+        Ok(signals) => Pass { spec, host, signals, started_at: None, alive: None },
         Err(error) => {
             let outcome = failed(format!("cannot read signals: {}", Cause(&error)));
             return report::report(&outcome, spec, &host.dirs, None);
@@ -93,6 +94,8 @@ fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
         log::info("Step was canceling");
     }
     let code = report::report(&outcome, spec, &host.dirs, pass.started_at);
+    // Not before the post file is there, and not left to a death by signal.
+    drop(pass.alive.take());
     if let Outcome::NotRun(why) = &outcome
         && let NotRunKind::Interrupted(number) = why.kind
     {
@@ -106,7 +109,11 @@ fn report_panics(spec: &StepSpec, host: &Host) {
     let (spec, dirs) = (spec.clone(), host.dirs.clone());
     std::panic::set_hook(Box::new(move |panic| {
         let outcome = failed(format!("entrypoint has a defect, please report it: {panic}"));
-        process::exit_now(report::report(&outcome, &spec, &dirs, None));
+        let code = report::report(&outcome, &spec, &dirs, None);
+        if let Some(post_file) = &spec.report.post_file {
+            alive::withdraw(post_file);
+        }
+        process::exit_now(code);
     }));
 }
 
@@ -122,6 +129,8 @@ struct Pass<'a> {
     signals: Signals,
     /// When the step's turn came: the wait is not part of the step.
     started_at: Option<Timestamp>,
+    /// What tells later steps that this process lives.
+    alive: Option<Alive>,
 }
 
 impl Pass<'_> {
@@ -136,6 +145,8 @@ impl Pass<'_> {
             let _ = process::become_subreaper();
         }
         make_directories(&spec.report.metadata_dir)?;
+        // Before anything that takes its time. Where there can be no lock, later steps wait as they do behind Tekton's own.
+        self.alive = spec.report.post_file.as_deref().and_then(|post_file| Alive::announce(post_file).ok());
         let mut lookup = match &spec.command {
             CommandSource::Image(image) => {
                 let when = if spec.wait.files.is_empty() { When::Turn } else { When::Waiting };
@@ -165,11 +176,12 @@ impl Pass<'_> {
 
     /// Waits for the files of earlier steps.
     fn wait_for_turn(&mut self, mut lookup: Option<&mut Lookup<'_>>) -> Result<Wait, Outcome> {
-        let mut wait = Wait::new(&self.spec.wait);
+        let mut wait = Wait::new(&self.spec.wait, &self.host.dirs.steps);
         loop {
             match wait.look().map_err(|error| cannot_execute(&error.to_string()))? {
                 Turn::Now => return Ok(wait),
                 Turn::Never => return Err(Outcome::Skipped),
+                Turn::Dead(dead) => return Err(Outcome::not_run(NotRunKind::PredecessorDied, dead.sentence())),
                 Turn::Later => {
                     memory::release_program_pages();
                     self.sleep(Some(&wait), lookup.as_deref_mut())?;

@@ -1,6 +1,8 @@
 //! A step's life: its wait, its command, its process.
 
+pub mod alive;
 pub mod command;
+pub mod predecessor;
 pub mod runner;
 pub mod start_error;
 pub mod supervisor;
