@@ -19,6 +19,7 @@ use crate::report;
 use crate::setup;
 use crate::setup::credentials;
 use crate::spec::{CommandSource, SetupCommand, StepSpec, Timeout, WaitSpec};
+use crate::step::alive::{self, Alive};
 use crate::step::breakpoint::{self, Breakpoint};
 use crate::step::command::{self, Program};
 use crate::step::runner::Running;
@@ -88,7 +89,7 @@ fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
         return usage_error(&error);
     }
     let mut pass = match signals {
-        Ok(signals) => Pass { spec, host, signals, started_at: None, paused: false },
+        Ok(signals) => Pass { spec, host, signals, started_at: None, paused: false, alive: None },
         Err(error) => {
             let outcome = failed(format!("cannot read signals: {}", Cause(&error)));
             return report::report(&outcome, spec, &host.dirs, None);
@@ -111,6 +112,8 @@ fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
     } else {
         (outcome, code)
     };
+    // Not before the post file is there, and not left to a death by signal.
+    drop(pass.alive.take());
     if let Outcome::NotRun(why) = &outcome
         && let NotRunKind::Interrupted(number) = why.kind
     {
@@ -137,7 +140,11 @@ fn report_panics(spec: &StepSpec, host: &Host) {
     let (spec, dirs) = (spec.clone(), host.dirs.clone());
     std::panic::set_hook(Box::new(move |panic| {
         let outcome = failed(format!("entrypoint has a defect, please report it: {panic}"));
-        process::exit_now(report::report(&outcome, &spec, &dirs, None));
+        let code = report::report(&outcome, &spec, &dirs, None);
+        if let Some(post_file) = &spec.report.post_file {
+            alive::withdraw(post_file);
+        }
+        process::exit_now(code);
     }));
 }
 
@@ -155,6 +162,8 @@ struct Pass<'a> {
     started_at: Option<Timestamp>,
     /// Whether a person at a breakpoint is being waited for.
     paused: bool,
+    /// What tells later steps that this process lives.
+    alive: Option<Alive>,
 }
 
 impl Pass<'_> {
@@ -169,6 +178,8 @@ impl Pass<'_> {
             let _ = process::become_subreaper();
         }
         make_directories(&spec.report.metadata_dir)?;
+        // Before anything that takes its time. Where there can be no lock, later steps wait as they do behind Tekton's own.
+        self.alive = spec.report.post_file.as_deref().and_then(|post_file| Alive::announce(post_file).ok());
         let mut lookup = match &spec.command {
             CommandSource::Image(image) => {
                 let when = if spec.wait.files.is_empty() { When::Turn } else { When::Waiting };
@@ -201,11 +212,12 @@ impl Pass<'_> {
 
     /// Waits for the files of earlier steps.
     fn wait_for_turn(&mut self, mut lookup: Option<&mut Lookup<'_>>) -> Result<Wait, Outcome> {
-        let mut wait = Wait::new(&self.spec.wait);
+        let mut wait = Wait::new(&self.spec.wait, &self.host.dirs.steps);
         loop {
             match wait.look().map_err(|error| cannot_execute(&error.to_string()))? {
                 Turn::Now => return Ok(wait),
                 Turn::Never => return Err(Outcome::Skipped),
+                Turn::Dead(dead) => return Err(Outcome::not_run(NotRunKind::PredecessorDied, dead.sentence())),
                 Turn::Later => {
                     memory::release_program_pages();
                     self.sleep(Some(&wait), lookup.as_deref_mut())?;
@@ -219,7 +231,7 @@ impl Pass<'_> {
         let post_file = self.spec.report.post_file.as_deref();
         log::say(Breakpoint::BeforeStep.question());
         self.paused = true;
-        let mut wait = Wait::new(&Breakpoint::BeforeStep.wait(post_file));
+        let mut wait = Wait::new(&Breakpoint::BeforeStep.wait(post_file), &self.host.dirs.steps);
         let answer = loop {
             match wait.look() {
                 Ok(Turn::Later) => self.sleep(Some(&wait), lookup.as_deref_mut())?,
@@ -258,16 +270,18 @@ impl Pass<'_> {
 
     /// Waits until the answer at a failure is there, and for a moment until it says something; why it will not come.
     fn wait_for_answer(&mut self, spec: WaitSpec, answer: &Path) -> Result<Option<String>, Outcome> {
-        let mut wait = Wait::new(&spec);
+        let mut wait = Wait::new(&spec, &self.host.dirs.steps);
         loop {
             match wait.look() {
                 Ok(Turn::Later) => self.sleep(Some(&wait), None)?,
                 Ok(Turn::Now) => break,
-                Ok(Turn::Never) => return Ok(Some("error file present, bail and skip the step".to_owned())),
+                Ok(Turn::Never | Turn::Dead(_)) => {
+                    return Ok(Some("error file present, bail and skip the step".to_owned()));
+                }
                 Err(error) => return Ok(Some(error.to_string())),
             }
         }
-        let mut wait = Wait::new(&WaitSpec { content: true, ..spec });
+        let mut wait = Wait::new(&WaitSpec { content: true, ..spec }, &self.host.dirs.steps);
         let patience = Instant::now() + breakpoint::EMPTY_ANSWER;
         while breakpoint::is_empty(answer) && Instant::now() < patience && matches!(wait.look(), Ok(Turn::Later)) {
             self.sleep(Some(&wait), None)?;

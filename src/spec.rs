@@ -44,6 +44,8 @@ pub struct WaitSpec {
     pub files: Vec<PathBuf>,
     /// Whether a file must also be longer than zero bytes.
     pub content: bool,
+    /// Whether a file with `.err` appended is as good as the file: where people debug failures, the steps behind one run.
+    pub despite_failure: bool,
 }
 
 /// Where the end of a step is reported.

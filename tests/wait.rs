@@ -16,17 +16,7 @@ mod step;
 use std::os::unix::fs::symlink;
 use std::process::{Child, Command};
 
-use step::{Step, eventually};
-
-/// Until the process waits for events: the wait has looked, and has not found.
-fn waits(child: &Child) {
-    let wchan = format!("/proc/{}/syscall", child.id());
-    eventually("the process sleeps in poll", || {
-        let call = std::fs::read_to_string(&wchan).unwrap_or_default();
-        // poll is 7 on x86-64; elsewhere the C library calls ppoll, 73.
-        ["7 ", "73 ", "271 "].iter().any(|number| call.starts_with(number))
-    });
-}
+use step::{Step, waits};
 
 /// A step that waits for `file`, started and asleep.
 fn waiting(step: &Step, file: &str, more: &[&str]) -> Child {

@@ -42,10 +42,12 @@ pub(super) fn step(
     args: &[OsString],
 ) -> Result<StepSpec, StepFault> {
     let credentials = credentials(&mut flags);
+    let breakpoint_on_failure = flags.remove_one("breakpoint_on_failure").unwrap_or_default();
     Ok(StepSpec {
         wait: WaitSpec {
             files: flags.remove_one("wait_file").unwrap_or_default(),
             content: flags.remove_one("wait_file_content").unwrap_or_default(),
+            despite_failure: breakpoint_on_failure,
         },
         report: ReportSpec {
             post_file: flags.remove_one(POST_FILE).and_then(not_empty),
@@ -63,7 +65,7 @@ pub(super) fn step(
         stop_grace: flags.remove_one("stop_grace").unwrap_or_default(),
         end: EndSpec {
             on_error: flags.remove_one("on_error").unwrap_or_default(),
-            breakpoint_on_failure: flags.remove_one("breakpoint_on_failure").unwrap_or_default(),
+            breakpoint_on_failure,
             signal_exit_code: flags.remove_one("signal_exit_code").unwrap_or_default(),
         },
         debug_before_step: flags.remove_one("debug_before_step").unwrap_or_default(),

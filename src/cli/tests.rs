@@ -120,7 +120,7 @@ fn what_tektons_controller_writes_becomes_the_step_it_means() {
         "-post_file",
     ]);
     let expected = StepSpec {
-        wait: WaitSpec { files: vec!["/tekton/run/0/out".into()], content: false },
+        wait: WaitSpec { files: vec!["/tekton/run/0/out".into()], content: false, despite_failure: true },
         report: ReportSpec {
             post_file: Some("/tekton/run/1/out".into()),
             termination_path: "/tekton/termination".into(),
@@ -152,7 +152,10 @@ fn what_tektons_controller_writes_becomes_the_step_it_means() {
     };
     assert_eq!(read, expected);
     let first = step(&["-wait_file", "/tekton/downward/ready", "-wait_file_content", "-post_file", "/o", "--"]);
-    assert_eq!(first.wait, WaitSpec { files: vec!["/tekton/downward/ready".into()], content: true });
+    assert_eq!(
+        first.wait,
+        WaitSpec { files: vec!["/tekton/downward/ready".into()], content: true, despite_failure: false }
+    );
     assert_eq!(first.report.post_file.as_deref(), Some(Path::new("/o")));
 }
 

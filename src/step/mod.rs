@@ -1,7 +1,9 @@
 //! A step's life: its wait, its command, its process.
 
+pub mod alive;
 pub mod breakpoint;
 pub mod command;
+pub mod predecessor;
 pub mod runner;
 pub mod start_error;
 pub mod supervisor;

@@ -14,14 +14,15 @@ use super::signals::Mask;
 /// The number at which the pipe stands in an isolated child.
 const PIPE: i32 = 3;
 
-/// Isolates a freshly forked child: a process group of its own; killed when its parent dies; neither traced nor dumped;
-/// every descriptor closed but stderr and its pipe, because an inherited lock would outlive its owner; default
-/// dispositions and the mask that the parent was started with. Stdin and stdout become stderr: nothing that a library
+/// Isolates a freshly forked child: before anything else every descriptor closed but stderr and its pipe, because an
+/// inherited lock would outlive its owner; a process group of its own; killed when its parent dies; neither traced nor
+/// dumped; default dispositions and the mask that the parent was started with. Stdin and stdout become stderr: nothing that a library
 /// might print can get into the pipe.
 ///
 /// # Errors
 /// When the parent is dead already, or the system refuses a step of it.
 pub fn isolate(pipe: File, parent: u32, mask: &Mask) -> io::Result<File> {
+    let pipe = keep_only(pipe)?;
     // The parent's hook reports the end of a step, which is the parent's to report.
     let _ = std::panic::take_hook();
     let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
@@ -31,7 +32,6 @@ pub fn isolate(pipe: File, parent: u32, mask: &Mask) -> io::Result<File> {
     }
     prctl::set_dumpable(false)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    let pipe = keep_only(pipe)?;
     for signal_name in Signal::iterator() {
         // SAFETY: the default disposition is no handler. SIGKILL and SIGSTOP refuse, rightly.
         let _ = unsafe { signal(signal_name, SigHandler::SigDfl) };

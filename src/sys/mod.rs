@@ -6,10 +6,12 @@
 pub mod cause;
 pub mod clock;
 pub mod file;
+pub mod filesystem;
 pub mod helper;
 pub mod inotify;
 pub mod isolation;
 pub mod leash;
+pub mod lock;
 pub mod memory;
 pub mod poll;
 pub mod process;

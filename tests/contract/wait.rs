@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use super::{assert_failed, assert_left, internal, lines};
+use entrypoint::step::alive::Alive;
+
+use super::{assert_failed, assert_left, in_tekton, internal, lines};
 use crate::step::{Ended, Step};
 
 /// A step that waits for these files of its scratch directory.
@@ -118,4 +120,38 @@ fn skipping_goes_on_from_step_to_step() {
     let flags = flags.map(|flag: &std::ffi::OsStr| flag.to_str().unwrap());
     assert_eq!(first.run(&flags).code(), 1);
     assert_skipped(&after(second, &["first"], &[]));
+}
+
+#[test]
+fn a_step_whose_predecessor_died_is_skipped_and_names_it() {
+    let Some(step) = in_tekton() else { return };
+    let dir = step.path("tekton/run/0");
+    drop(Alive::announce(&dir.join("out")).unwrap());
+    fs::create_dir_all(step.path("tekton/steps")).unwrap();
+    for name in ["step-build", "0"] {
+        symlink("/tekton/run/0/status", step.path("tekton/steps").join(name)).unwrap();
+    }
+    let ended = step.flags(["-wait_file", "/tekton/run/0/out"]).sh("echo ran");
+    let line = "Skipping step because a previous step failed: step build (number 0) ended without a report: its entrypoint \
+                was killed, perhaps because memory ran out, or it could not write \"/tekton/run/0/out\"; look at the status \
+                and the log of container step-build, and raise its memory limit if it was OOMKilled";
+    assert_left(&ended, 1, false, None, &[internal("Reason", "Skipped"), internal("entrypoint/error", line)]);
+    assert_eq!((ended.stdout.as_str(), lines(&ended.stderr)), ("", vec![line]));
+}
+
+#[test]
+fn with_a_breakpoint_on_failure_a_step_runs_behind_a_failed_one_and_behind_a_dead_one() {
+    let step = Step::new().flags(["-breakpoint_on_failure"]);
+    fs::write(step.path("a.err"), "").unwrap();
+    assert_ran(&after(step, &["a"], &[]));
+
+    let step = Step::new().flags(["-breakpoint_on_failure"]);
+    let file = step.path("a");
+    drop(Alive::announce(&file).unwrap());
+    let ended = after(step, &["a"], &[]);
+    assert_left(&ended, 0, true, Some("0"), &[]);
+    assert_eq!(ended.stdout, "ran\n");
+    let [line] = lines(&ended.stderr)[..] else { panic!("{}", ended.stderr) };
+    assert!(line.starts_with(&format!("WARN the step that was to write {file:?} ended without a report: ")), "{line}");
+    assert!(line.ends_with("; this step runs all the same: -breakpoint_on_failure"), "{line}");
 }

@@ -157,3 +157,13 @@ pub fn send(pid: i32, number: i32) {
     let status = Command::new("sh").args(["-c", "kill -$0 $1", &number.to_string(), &pid.to_string()]).status();
     assert!(status.is_ok_and(|status| status.success()), "signal {number} cannot be sent to {pid}");
 }
+
+/// Until the process waits for events: the wait has looked, and has not found.
+pub fn waits(child: &Child) {
+    let wchan = format!("/proc/{}/syscall", child.id());
+    eventually("the process sleeps in poll", || {
+        let call = std::fs::read_to_string(&wchan).unwrap_or_default();
+        // poll is 7 on x86-64; elsewhere the C library calls ppoll, 73.
+        ["7 ", "73 ", "271 "].iter().any(|number| call.starts_with(number))
+    });
+}
