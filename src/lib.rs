@@ -20,6 +20,7 @@
 
 pub mod cli;
 pub mod commands;
+pub mod go_json;
 pub mod host;
 pub mod log;
 pub mod lookup;

@@ -20,7 +20,7 @@ const FLOORS: [&[&str]; 8] = [
     &["cli", "lookup", "report", "setup", "step"],
     &["authn", "kube", "registry"],
     &["http"],
-    &["credential", "image", "note", "outcome", "spec", "trace"],
+    &["credential", "go_json", "image", "note", "outcome", "spec", "trace"],
     &["host", "log", "secret", "sys"],
 ];
 

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Unexpected, Visitor};
 
-use super::go_json;
+use crate::go_json;
 use crate::outcome::ERROR_KEY;
 
 /// How many bytes a termination message may have: kubelet reads no more.

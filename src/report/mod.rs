@@ -5,7 +5,6 @@
 //! milliseconds, and nobody but kubelet waits for it. A file that fails never stops the ones after it.
 
 mod file;
-pub mod go_json;
 pub mod message;
 pub mod post;
 pub mod results;
