@@ -4,7 +4,6 @@
 //! next step and so comes last of what that step may look at. Only then is the message synced to the disk: that takes
 //! milliseconds, and nobody but kubelet waits for it. A file that fails never stops the ones after it.
 
-mod file;
 pub mod message;
 pub mod post;
 pub mod results;

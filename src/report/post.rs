@@ -5,8 +5,8 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::file;
 use crate::outcome::PostFile;
+use crate::sys::file;
 
 /// A file that could not be created. The text begins as Tekton's does.
 #[derive(Debug, thiserror::Error)]

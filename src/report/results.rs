@@ -4,8 +4,8 @@ use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::file;
 use super::message::{Entry, EntryKind};
+use crate::sys::file;
 
 /// How many bytes of one result are read. Far more than a termination message takes, and little enough to hold.
 const LIMIT: u64 = 1 << 20;

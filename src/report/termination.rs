@@ -7,8 +7,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::file;
 use super::message::{self, Entry, Existing, TooLarge};
+use crate::sys::file;
 
 /// How much of an existing file is read. What is longer is no message of anybody.
 const EXISTING_LIMIT: u64 = 1 << 20;

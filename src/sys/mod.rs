@@ -5,6 +5,7 @@
 
 pub mod cause;
 pub mod clock;
+pub mod file;
 pub mod helper;
 pub mod inotify;
 pub mod isolation;
