@@ -164,6 +164,7 @@ impl SubstitutionError {
             return "";
         }
         match (self.kind, &self.place) {
+            _ if self.reference.is_none() => ", and so does every reference to an artifact in a variable",
             (Kind::Results, Place::Variable(_)) => {
                 ", and so does every one after it, in variables, when expressions and arguments"
             }

@@ -12,6 +12,9 @@ pub mod reference;
 pub mod script;
 pub mod value;
 
+#[cfg(test)]
+mod tests;
+
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
