@@ -6,5 +6,6 @@ pub mod command;
 pub mod predecessor;
 pub mod runner;
 pub mod start_error;
+pub mod substitution;
 pub mod supervisor;
 pub mod wait;
