@@ -230,3 +230,170 @@ impl Copying {
         taken
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// A copy, the step's end of its pipe, and the file.
+    struct World {
+        copying: Copying,
+        step: Option<File>,
+        dir: tempfile::TempDir,
+    }
+
+    impl World {
+        fn new(real: impl AsFd) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let (reader, writer) = pipe::new().unwrap();
+            let file = CopyFile::open(&dir.path().join("file")).unwrap();
+            let copying = Copying::new("stdout", reader, Stream::of(real).unwrap(), file);
+            Self { copying, step: Some(File::from(writer)), dir }
+        }
+
+        fn says(&mut self, bytes: &[u8]) {
+            self.step.as_mut().unwrap().write_all(bytes).unwrap();
+        }
+
+        fn ends(&mut self) {
+            self.copying.step_ended();
+            self.step = None;
+        }
+
+        fn file(&self) -> Vec<u8> {
+            fs::read(self.dir.path().join("file")).unwrap()
+        }
+    }
+
+    /// Bytes that are different everywhere.
+    fn some(length: usize) -> Vec<u8> {
+        (0_u32..).flat_map(u32::to_be_bytes).take(length).collect()
+    }
+
+    /// Both ways to a reader: a pipe, by `tee(2)` or without it, and a socket.
+    fn each_way(test: impl Fn(World, File)) {
+        let (reader, writer) = io::pipe().unwrap();
+        test(World::new(writer), File::from(OwnedFd::from(reader)));
+        let (reader, writer) = io::pipe().unwrap();
+        let mut world = World::new(writer);
+        world.copying.by_tee = false;
+        test(world, File::from(OwnedFd::from(reader)));
+        let (reader, writer) = UnixStream::pair().unwrap();
+        test(World::new(writer), File::from(OwnedFd::from(reader)));
+    }
+
+    #[test]
+    fn both_copies_are_complete_and_in_order_whoever_is_slow() {
+        each_way(|mut world, mut reader| {
+            let sent = some(3 << 20);
+            let (mut received, mut said) = (Vec::new(), 0);
+            while !world.copying.is_over() {
+                // Never more than fits: nobody here may wait.
+                let room = (128 << 10) - pipe::content(world.copying.source.as_ref().unwrap()).unwrap();
+                let next = sent.len().min(said + room);
+                if let Some(step) = &mut world.step {
+                    step.write_all(&sent[said..next]).unwrap();
+                    said = next;
+                }
+                if said == sent.len() && world.step.is_some() {
+                    world.ends();
+                }
+                world.copying.advance();
+                if world.copying.sink().is_some() {
+                    let mut some = [0; 10_000];
+                    let read = reader.read(&mut some).unwrap();
+                    received.extend(&some[..read]);
+                }
+            }
+            assert!(world.file() == sent, "the file");
+            drop(world);
+            reader.read_to_end(&mut received).unwrap();
+            assert!(received == sent, "the reader");
+        });
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_is_waited_for_and_then_given_up() {
+        each_way(|mut world, _reader| {
+            let mut passed = 0;
+            while world.copying.sink().is_none() {
+                world.says(&some(4096));
+                passed += world.copying.advance();
+            }
+            assert_eq!(world.copying.advance(), 0);
+            assert!(world.copying.source().is_none(), "the step's pipe stays ready, and waking for it would never end");
+            let length = world.file().len();
+            world.says(b"the end");
+            world.ends();
+            world.copying.give_up("nobody read it");
+            let all = world.file();
+            assert!(world.copying.is_over() && all.ends_with(b"the end") && all.len() >= length + 7);
+            let warning = world.copying.warning().unwrap();
+            let start = format!("the last {} bytes of the step's stdout are only in ", all.len() - passed);
+            assert!(warning.starts_with(&start) && warning.ends_with(": nobody read it"), "{warning}");
+        });
+    }
+
+    #[test]
+    fn what_orphans_write_after_the_step_s_end_is_not_waited_for() {
+        each_way(|mut world, mut reader| {
+            world.says(b"the step's");
+            world.copying.step_ended();
+            world.says(b", an orphan's");
+            world.copying.advance();
+            assert!(world.copying.is_over());
+            assert_eq!(world.file(), b"the step's");
+            let error = world.step.take().unwrap().write_all(b"more").unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+            drop(world);
+            let mut read = String::new();
+            reader.read_to_string(&mut read).unwrap();
+            assert_eq!(read, "the step's");
+        });
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_is_gone_for_the_step_too() {
+        each_way(|mut world, reader| {
+            world.says(b"one ");
+            world.copying.advance();
+            drop(reader);
+            world.says(b"two");
+            world.copying.advance();
+            assert!(world.copying.is_over());
+            assert_eq!((world.file(), world.copying.warning()), (b"one two".to_vec(), None));
+            let error = world.step.take().unwrap().write_all(b"three").unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        });
+    }
+
+    #[test]
+    fn a_stream_that_takes_no_more_is_named_with_the_cause() {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut world = World::new(full);
+        world.says(b"some");
+        world.copying.advance();
+        assert!(world.copying.is_over());
+        assert_eq!(world.file(), b"some");
+        assert_eq!(world.copying.warning(), Some("the step's stdout cannot be passed on: no space left on device"));
+    }
+
+    #[test]
+    fn a_pipe_that_ends_ends_the_copy() {
+        each_way(|mut world, _reader| {
+            world.says(b"all");
+            world.copying.advance();
+            assert!(!world.copying.is_over() && world.copying.source().is_some());
+            // Long before the step itself ends: it closed its stdout.
+            world.step = None;
+            world.copying.advance();
+            assert!(world.copying.is_over());
+            assert_eq!(world.file(), b"all");
+        });
+    }
+}

@@ -42,10 +42,7 @@ pub(super) struct StepEnds {
 impl StepEnds {
     /// As what the step is started with.
     pub(super) fn output(&self) -> process::Output<'_> {
-        process::Output {
-            stdout: self.stdout.as_ref().map(AsFd::as_fd),
-            stderr: self.stderr.as_ref().map(AsFd::as_fd),
-        }
+        process::Output { stdout: self.stdout.as_ref().map(AsFd::as_fd), stderr: self.stderr.as_ref().map(AsFd::as_fd) }
     }
 }
 
