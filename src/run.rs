@@ -22,8 +22,9 @@ use crate::spec::{CommandSource, SetupCommand, StepSpec, Timeout, WaitSpec};
 use crate::step::alive::{self, Alive};
 use crate::step::breakpoint::{self, Breakpoint};
 use crate::step::command::{self, Program};
-use crate::step::runner::Running;
-use crate::step::start_error;
+use crate::step::hermetic;
+use crate::step::runner::{RunSpec, Running};
+use crate::step::start_error::StartError;
 use crate::step::substitution::{self, SubstitutionError, script};
 use crate::step::wait::{Turn, Wait};
 use crate::sys::cause::{Cause, chain};
@@ -90,7 +91,7 @@ fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
         return usage_error(&error);
     }
     let mut pass = match signals {
-        Ok(signals) => Pass { spec, host, signals, started_at: None, paused: false, alive: None },
+        Ok(signals) => Pass { spec, host, signals, started_at: None, paused: false, alive: None, warnings: Vec::new() },
         Err(error) => {
             let outcome = failed(format!("cannot read signals: {}", Cause(&error)));
             return report::report(&outcome, spec, &host.dirs, None);
@@ -101,6 +102,10 @@ fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
         log::info("Step was canceling");
     }
     let code = report::report(&outcome, spec, &host.dirs, pass.started_at);
+    // Only now, and only to somebody who reads: what is missing there may be missing because nobody does.
+    for warning in pass.warnings.iter().filter(|_| poll::is_writable(io::stderr().as_fd())) {
+        log::warn(warning);
+    }
     let (outcome, code) = if outcome.breaks(spec.end) {
         match pass.ask_about_failure() {
             Ok(code) => return code,
@@ -165,6 +170,8 @@ struct Pass<'a> {
     paused: bool,
     /// What tells later steps that this process lives.
     alive: Option<Alive>,
+    /// What is left to be said about the step's output.
+    warnings: Vec<String>,
 }
 
 impl Pass<'_> {
@@ -196,21 +203,34 @@ impl Pass<'_> {
         }
         let found = self.wait_for_lookup(lookup)?;
         self.started_at = Some(clock::now());
+        let deadline_from = Instant::now();
         if spec.timeout == Timeout::Negative {
             return Err(failed("Error executing command: negative timeout specified".to_owned()));
         }
         let mut argv = self.argv(found)?;
         let mut env = host.env.clone();
         substitute(&mut argv, &mut env, &host.dirs)?;
-        refuse_what_is_not_built(&env)?;
         let program = Program::find(&argv, &env).map_err(|error| cannot_execute(&chain(&error)))?;
         let Some(program) = program else { return Ok(Outcome::NothingToRun) };
-        let step = Running::start(&program, spec.timeout, &host.dirs.downward, &self.signals)
-            .map_err(|error| cannot_execute(&start_error::explain(&program, &error)))?;
+        let how = RunSpec {
+            timeout: spec.timeout,
+            deadline_from,
+            stop_grace: spec.stop_grace,
+            output: &spec.output,
+            hermetic: hermetic::is_asked_for(&env),
+            downward: &host.dirs.downward,
+        };
+        let step = Running::start(&program, &how, &self.signals).map_err(|error| match error {
+            StartError::TimeIsUp => Outcome::TimedOut,
+            error => cannot_execute(&error.explain(&program)),
+        })?;
         // Not before: the kernel takes its time, milliseconds at worst, to give an inotify instance back.
         drop(wait);
-        step.until_it_ends(&mut self.signals)
-            .map_err(|error| failed(format!("the step was killed: cannot read signals: {}", Cause(&error))))
+        let ended = step
+            .until_it_ends(&mut self.signals)
+            .map_err(|error| failed(format!("the step was killed: cannot read signals: {}", Cause(&error))))?;
+        self.warnings = ended.warnings;
+        Ok(ended.outcome)
     }
 
     /// Waits for the files of earlier steps.
@@ -382,17 +402,6 @@ fn substitute(argv: &mut Vec<OsString>, env: &mut Env, dirs: &Dirs) -> Result<()
     substitution::results(env, [], argv, &dirs.steps).or_else(told)?;
     let temporary_directory = script::temporary_directory(env);
     substitution::artifacts(argv, env, &dirs.steps, &dirs.scripts, &temporary_directory).or_else(told)
-}
-
-/// Refuses what Tekton would do here and this version cannot: running the step without it would be wrong silently.
-fn refuse_what_is_not_built(env: &Env) -> Result<(), Outcome> {
-    if env.text("TEKTON_HERMETIC") == Some("1") && env.text("TEKTON_RESOURCE_NAME").is_none() {
-        return Err(cannot_execute(
-            "TEKTON_HERMETIC=1 asks for a step without network, which this version cannot give it yet: run it without \
-             the annotation experimental.tekton.dev/execution-mode, or with Tekton's own entrypoint",
-        ));
-    }
-    Ok(())
 }
 
 fn cannot_execute(cause: &str) -> Outcome {

@@ -3,6 +3,8 @@
 pub mod alive;
 pub mod breakpoint;
 pub mod command;
+pub mod hermetic;
+pub mod output;
 pub mod predecessor;
 pub mod runner;
 pub mod start_error;
