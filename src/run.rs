@@ -21,6 +21,7 @@ use crate::step::command::{self, Program};
 use crate::step::runner::Running;
 use crate::step::start_error;
 use crate::step::wait::{Turn, Wait};
+use crate::step::when::{self, Evaluation, Verdict, WhenError, WhenExpression};
 use crate::sys::cause::{Cause, chain};
 use crate::sys::clock::{self, Timestamp};
 use crate::sys::memory;
@@ -135,6 +136,7 @@ impl Pass<'_> {
             // PID 1 is given orphans anyway. Without it they are reaped by whoever is PID 1 here.
             let _ = process::become_subreaper();
         }
+        let when = when::parse(&spec.when).map_err(|error| failed(error.to_string()))?;
         make_directories(&spec.report.metadata_dir)?;
         let mut lookup = match &spec.command {
             CommandSource::Image(image) => {
@@ -150,6 +152,10 @@ impl Pass<'_> {
         self.started_at = Some(clock::now());
         if spec.timeout == Timeout::Negative {
             return Err(failed("Error executing command: negative timeout specified".to_owned()));
+        }
+        if self.verdict(&when)? == Verdict::Skip {
+            log::info("Step was skipped due to when expressions were evaluated to false.");
+            return Ok(Outcome::NotWanted);
         }
         let argv = self.argv(found)?;
         self.refuse_what_is_not_built(&argv)?;
@@ -191,6 +197,44 @@ impl Pass<'_> {
                     return Err(Outcome::not_run(NotRunKind::ImageLookup, failure.to_string()));
                 }
                 Some(None) => self.sleep(None, lookup.as_mut())?,
+            }
+        }
+    }
+
+    /// Whether the step's when expressions want it to run.
+    fn verdict(&mut self, expressions: &[WhenExpression]) -> Result<Verdict, Outcome> {
+        let limit = match self.spec.timeout {
+            Timeout::After(limit) => limit.min(when::LIMIT),
+            Timeout::Unlimited | Timeout::Negative => when::LIMIT,
+        };
+        let failure = |error: WhenError| match error {
+            WhenError::TimedOut(limit) if self.spec.timeout == Timeout::After(limit) => Outcome::TimedOut,
+            error => cannot_execute(&error.to_string()),
+        };
+        let mask = self.signals.found_mask();
+        let Some(mut evaluation) = Evaluation::start(expressions, limit, &mask).map_err(failure)? else {
+            return Ok(when::decide(expressions, true));
+        };
+        let unreadable = |error: io::Error| failed(format!("cannot read signals: {}", Cause(&error)));
+        loop {
+            let now = Instant::now();
+            if let Some(evaluated) = evaluation.advance(now) {
+                return evaluated.map(|cel_holds| when::decide(expressions, cel_holds)).map_err(failure);
+            }
+            let sources: Vec<_> = evaluation.events().into_iter().chain([self.signals.as_fd()]).collect();
+            poll::readable(&sources, evaluation.time_left(now)).map_err(unreadable)?;
+            while let Some(number) = self.signals.receive().map_err(unreadable)? {
+                if signals::asks_to_end(number) {
+                    let sentence = format!(
+                        "{} ended the step while its when expressions were being evaluated: the pod is being deleted, or \
+                         its node shut down",
+                        signals::name(number)
+                    );
+                    return Err(Outcome::not_run(NotRunKind::Interrupted(number), sentence));
+                }
+            }
+            while let Some((id, exit)) = process::reap() {
+                evaluation.reaped(id, exit);
             }
         }
     }

@@ -5,3 +5,4 @@ pub mod runner;
 pub mod start_error;
 pub mod supervisor;
 pub mod wait;
+pub mod when;
