@@ -1,6 +1,6 @@
 //! Conversions as `cel-go` makes them, whose words in turn are Go's.
 
-use cel_core::{Duration, EvalError, Value, time};
+use cel_core::{Duration, EvalError, Timestamp, Value, time};
 
 /// Nanoseconds in a second.
 const SECOND: i128 = 1_000_000_000;
@@ -83,6 +83,26 @@ pub(super) fn duration(args: &[Value]) -> Value {
         },
         _ => Value::error(EvalError::no_matching_overload("duration")),
     }
+}
+
+/// `timestamp(value)`. The crate also takes small letters, a space and a leap second.
+pub(super) fn timestamp(args: &[Value]) -> Value {
+    let moment = match args {
+        [value @ Value::Timestamp(_)] => return value.clone(),
+        [Value::Int(seconds)] => Some(Timestamp::new(*seconds, 0)).filter(Timestamp::is_valid),
+        [Value::String(text)] if is_strict(text) => time::parse_timestamp(text).ok(),
+        [Value::String(_)] => None,
+        _ => return Value::error(EvalError::no_matching_overload("timestamp")),
+    };
+    match moment {
+        Some(moment) => Value::Timestamp(moment),
+        None => Value::error(EvalError::invalid_conversion("this value", "google.protobuf.Timestamp")),
+    }
+}
+
+/// Whether what may be written in several ways is written as Go wants it: `2024-02-29T23:59:59Z`.
+fn is_strict(text: &str) -> bool {
+    text.get(10..11) == Some("T") && text.get(17..19) != Some("60") && !text.contains('z')
 }
 
 /// A duration as nanoseconds, if it is one in Go.

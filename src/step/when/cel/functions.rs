@@ -25,6 +25,7 @@ pub(super) fn correct(function: &mut FunctionDecl) {
         "bool" => conversions::bool,
         "double" => conversions::double,
         "duration" => conversions::duration,
+        "timestamp" => conversions::timestamp,
         "matches" => matches,
         _ => {
             if let Some(component) = times::component(&name) {

@@ -10,6 +10,12 @@ use regex::bytes::Regex;
 /// The highest number of repetitions, as in RE2.
 const REPETITIONS: u32 = 1000;
 
+/// The classes that have a name in brackets.
+const CLASSES: [&str; 14] = [
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word",
+    "xdigit",
+];
+
 /// Whether the pattern is found in the text.
 ///
 /// # Errors
@@ -236,6 +242,9 @@ impl Translation<'_> {
         if ahead.len() < 2 || !ahead.ends_with(':') {
             self.done.push_str(r"\[");
             return Ok(());
+        }
+        if !CLASSES.contains(&ahead.trim_matches(':').trim_start_matches('^')) {
+            return Err(format!("invalid character class range ([{ahead}])"));
         }
         let length = ahead.chars().count() + 1;
         self.done.push('[');
