@@ -25,8 +25,9 @@ use crate::step::command::{self, Program};
 use crate::step::hermetic;
 use crate::step::runner::{RunSpec, Running};
 use crate::step::start_error::StartError;
-use crate::step::substitution::{self, SubstitutionError, script};
+use crate::step::substitution::{self, SubstitutionError, WhenTexts, script};
 use crate::step::wait::{Turn, Wait};
+use crate::step::when::{self, Evaluation, Verdict, WhenError, WhenExpression};
 use crate::sys::cause::{Cause, chain};
 use crate::sys::clock::{self, Timestamp};
 use crate::sys::memory;
@@ -185,6 +186,7 @@ impl Pass<'_> {
             // PID 1 is given orphans anyway. Without it they are reaped by whoever is PID 1 here.
             let _ = process::become_subreaper();
         }
+        let mut when = when::parse(&spec.when).map_err(|error| failed(error.to_string()))?;
         make_directories(&spec.report.metadata_dir)?;
         // Before anything that takes its time. Where there can be no lock, later steps wait as they do behind Tekton's own.
         self.alive = spec.report.post_file.as_deref().and_then(|post_file| Alive::announce(post_file).ok());
@@ -209,7 +211,11 @@ impl Pass<'_> {
         }
         let mut argv = self.argv(found)?;
         let mut env = host.env.clone();
-        substitute(&mut argv, &mut env, &host.dirs)?;
+        substitute(&mut argv, &mut env, &mut when, &host.dirs)?;
+        if self.verdict(&when)? == Verdict::Skip {
+            log::info("Step was skipped due to when expressions were evaluated to false.");
+            return Ok(Outcome::NotWanted);
+        }
         let program = Program::find(&argv, &env).map_err(|error| cannot_execute(&chain(&error)))?;
         let Some(program) = program else { return Ok(Outcome::NothingToRun) };
         let how = RunSpec {
@@ -329,6 +335,44 @@ impl Pass<'_> {
         }
     }
 
+    /// Whether the step's when expressions want it to run.
+    fn verdict(&mut self, expressions: &[WhenExpression]) -> Result<Verdict, Outcome> {
+        let limit = match self.spec.timeout {
+            Timeout::After(limit) => limit.min(when::LIMIT),
+            Timeout::Unlimited | Timeout::Negative => when::LIMIT,
+        };
+        let failure = |error: WhenError| match error {
+            WhenError::TimedOut(limit) if self.spec.timeout == Timeout::After(limit) => Outcome::TimedOut,
+            error => cannot_execute(&error.to_string()),
+        };
+        let mask = self.signals.found_mask();
+        let Some(mut evaluation) = Evaluation::start(expressions, limit, &mask).map_err(failure)? else {
+            return Ok(when::decide(expressions, true));
+        };
+        let unreadable = |error: io::Error| failed(format!("cannot read signals: {}", Cause(&error)));
+        loop {
+            let now = Instant::now();
+            if let Some(evaluated) = evaluation.advance(now) {
+                return evaluated.map(|cel_holds| when::decide(expressions, cel_holds)).map_err(failure);
+            }
+            let sources: Vec<_> = evaluation.events().into_iter().chain([self.signals.as_fd()]).collect();
+            poll::readable(&sources, evaluation.time_left(now)).map_err(unreadable)?;
+            while let Some(number) = self.signals.receive().map_err(unreadable)? {
+                if signals::asks_to_end(number) {
+                    let sentence = format!(
+                        "{} ended the step while its when expressions were being evaluated: the pod is being deleted, or \
+                         its node shut down",
+                        signals::name(number)
+                    );
+                    return Err(Outcome::not_run(NotRunKind::Interrupted(number), sentence));
+                }
+            }
+            while let Some((id, exit)) = process::reap() {
+                evaluation.reaped(id, exit);
+            }
+        }
+    }
+
     /// Sleeps until there is news of a signal, the awaited files or the lookup, and takes care of the first and the last.
     fn sleep(&mut self, wait: Option<&Wait>, mut lookup: Option<&mut Lookup<'_>>) -> Result<(), Outcome> {
         let unreadable = |error: io::Error| failed(format!("cannot read signals: {}", Cause(&error)));
@@ -391,7 +435,12 @@ impl Pass<'_> {
 
 /// Puts what earlier steps left where the step refers to it. Of what cannot be replaced the log tells, and the step runs
 /// all the same, as it does with Tekton, unless it could not.
-fn substitute(argv: &mut Vec<OsString>, env: &mut Env, dirs: &Dirs) -> Result<(), Outcome> {
+fn substitute(
+    argv: &mut Vec<OsString>,
+    env: &mut Env,
+    when: &mut [WhenExpression],
+    dirs: &Dirs,
+) -> Result<(), Outcome> {
     let told = |error: SubstitutionError| match error.fatal() {
         Some(kind) => Err(Outcome::not_run(kind, error.sentence())),
         None => {
@@ -399,7 +448,8 @@ fn substitute(argv: &mut Vec<OsString>, env: &mut Env, dirs: &Dirs) -> Result<()
             Ok(())
         }
     };
-    substitution::results(env, [], argv, &dirs.steps).or_else(told)?;
+    let texts = when.iter_mut().map(|WhenExpression { input, values, cel, .. }| WhenTexts { values, input, cel });
+    substitution::results(env, texts, argv, &dirs.steps).or_else(told)?;
     let temporary_directory = script::temporary_directory(env);
     substitution::artifacts(argv, env, &dirs.steps, &dirs.scripts, &temporary_directory).or_else(told)
 }

@@ -11,3 +11,4 @@ pub mod start_error;
 pub mod substitution;
 pub mod supervisor;
 pub mod wait;
+pub mod when;

@@ -1,5 +1,8 @@
-//! The wall clock in local time, as Tekton prints it.
+//! The wall clock in local time, as Tekton prints it; other places' time for who asks.
 
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A moment in local time.
@@ -28,6 +31,32 @@ pub fn now() -> Timestamp {
         millis: since.subsec_millis(),
         offset: tm.tm_gmtoff,
     }
+}
+
+/// Seconds east of UTC at a moment, in seconds since 1970, where the time zone is described by this file (TZif, with an
+/// absolute path). `None` when the path cannot be handed over.
+///
+/// From then on this process lives in that time zone: for a child of one purpose only.
+#[must_use]
+pub fn offset_by(zone: &Path, moment: i64) -> Option<i64> {
+    let setting = CString::new([b":", zone.as_os_str().as_bytes()].concat()).ok()?;
+    // SAFETY: both are strings with a NUL at their end, which the C library copies; this process has one thread.
+    if unsafe { libc::setenv(c"TZ".as_ptr(), setting.as_ptr(), 1) } != 0 {
+        return None;
+    }
+    // SAFETY: reads the variable that was just set; no other thread looks at the C library's time zone.
+    unsafe { tzset() };
+    let moment = libc::time_t::try_from(moment).ok()?;
+    // SAFETY: an all-zero `tm` is a valid value of that plain C struct.
+    let mut tm: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live values of the right type.
+    let converted = unsafe { libc::localtime_r(&raw const moment, &raw mut tm) };
+    (!converted.is_null()).then_some(tm.tm_gmtoff)
+}
+
+unsafe extern "C" {
+    /// POSIX: takes the time zone from `TZ`.
+    fn tzset();
 }
 
 impl Timestamp {

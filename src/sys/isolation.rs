@@ -42,6 +42,14 @@ pub fn isolate(pipe: File, parent: u32, mask: &Mask) -> io::Result<File> {
     Ok(pipe)
 }
 
+/// Lets this process map at most so many bytes: an allocation beyond that fails, and the process with it.
+///
+/// # Errors
+/// When the system refuses.
+pub fn limit_memory(bytes: u64) -> io::Result<()> {
+    Ok(setrlimit(Resource::RLIMIT_AS, bytes, bytes)?)
+}
+
 /// Closes every descriptor but stderr and the pipe.
 fn keep_only(pipe: File) -> io::Result<File> {
     let old = pipe.into_raw_fd();

@@ -315,7 +315,7 @@ mod tests {
         // A dot ends every name, so that none can be `..`: files are looked for below the steps' directory only.
         assert_eq!(ResultReference::parse(b"$(steps.a/../../x.results.y)"), Err(Malformed::NoResult));
         assert_eq!(ResultReference::parse(b"$(steps.a.results.../y)"), Err(Malformed::TooManyParts));
-        assert_eq!(artifacts(b"$(steps.a/../x.outputs.y) $(steps.a.outputs.../y)"), []);
+        assert!(artifacts(b"$(steps.a/../x.outputs.y) $(steps.a.outputs.../y)").is_empty());
     }
 
     #[test]
