@@ -143,15 +143,16 @@ mod tests {
         let fails = expression("a", "in", &["b"], "");
         let cel = expression("", "", &[], "true");
         for (expressions, cel_holds, verdict) in [
-            (&[][..], true, Verdict::Run),
-            (std::slice::from_ref(&holds), true, Verdict::Run),
-            (&[holds.clone(), fails.clone()], true, Verdict::Skip),
-            (std::slice::from_ref(&cel), true, Verdict::Run),
-            (std::slice::from_ref(&cel), false, Verdict::Skip),
-            (&[holds, cel.clone()], false, Verdict::Skip),
-            (&[cel, fails], true, Verdict::Skip),
+            (vec![], true, Verdict::Run),
+            (vec![&holds], true, Verdict::Run),
+            (vec![&holds, &fails], true, Verdict::Skip),
+            (vec![&cel], true, Verdict::Run),
+            (vec![&cel], false, Verdict::Skip),
+            (vec![&holds, &cel], false, Verdict::Skip),
+            (vec![&cel, &fails], true, Verdict::Skip),
         ] {
-            assert_eq!(decide(expressions, cel_holds), verdict, "{expressions:?}");
+            let expressions: Vec<_> = expressions.into_iter().cloned().collect();
+            assert_eq!(decide(&expressions, cel_holds), verdict, "{expressions:?}");
         }
     }
 

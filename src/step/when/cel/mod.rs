@@ -2,6 +2,8 @@
 //! by our own code where it does not (ADR 0026). Runs in the evaluation's child only.
 //! <https://github.com/google/cel-spec/blob/master/doc/langdef.md>
 
+#[cfg(test)]
+mod conformance;
 mod conversions;
 mod functions;
 mod pattern;
@@ -46,7 +48,7 @@ fn value(text: &str) -> Result<Value, String> {
         return Err(format!("Syntax error: {} at {}", error.message, place(text, error.span.start)));
     }
     let parsed = parsed.ast.ok_or("Syntax error: there is no expression")?;
-    strict::own_names(&parsed, text)?;
+    strict::own_names(text)?;
     let env = environment();
     let checked = env.check(&parsed);
     if let Some(error) = checked.errors.first() {

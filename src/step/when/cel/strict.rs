@@ -15,8 +15,7 @@ const TYPES: [&str; 12] =
     ["bool", "bytes", "double", "dyn", "int", "list", "map", "null_type", "optional_type", "string", "type", "uint"];
 
 /// Refuses names by which an expression would get at what is not its own.
-pub(super) fn own_names(expression: &SpannedExpr, text: &str) -> Result<(), String> {
-    let _ = expression;
+pub(super) fn own_names(text: &str) -> Result<(), String> {
     if text.contains(GATHERED) {
         return Err(format!("undeclared reference to '{GATHERED}' (in container '')"));
     }
@@ -62,7 +61,7 @@ impl Preparation<'_> {
             Expr::Unary { op, expr } => Expr::Unary { op, expr: self.boxed(expr)? },
             Expr::Call { expr, args } => {
                 let args = args.into_iter().map(|arg| self.expression(arg)).collect::<Result<_, _>>()?;
-                Expr::Call { expr: self.callee(expr)?, args }
+                Expr::Call { expr: self.boxed(expr)?, args }
             }
             Expr::List(elements) => Expr::List(self.elements(elements)?),
             Expr::Map(entries) => Expr::Map(self.entries(entries)?),
@@ -86,11 +85,6 @@ impl Preparation<'_> {
         self.expression(*expression).map(Box::new)
     }
 
-    /// What is called: a name stays one, and a receiver is an expression of its own.
-    fn callee(&self, callee: Box<SpannedExpr>) -> Result<Box<SpannedExpr>, String> {
-        self.boxed(callee)
-    }
-
     /// An operator, its sides of types that go together.
     fn binary(
         &self,
@@ -101,6 +95,7 @@ impl Preparation<'_> {
         right: Box<SpannedExpr>,
     ) -> Result<SpannedExpr, String> {
         let (left_type, right_type) = (self.of(&left), self.of(&right));
+        let (left, mut right) = (self.boxed(left)?, self.boxed(right)?);
         let fits = match op {
             BinaryOp::Eq | BinaryOp::Ne => agree(left_type, right_type),
             BinaryOp::In => match right_type {
@@ -132,7 +127,6 @@ impl Preparation<'_> {
         let wrap_right = op == BinaryOp::Add && unknown(left_type) && unknown(right_type);
         let bounded = matches!(op, BinaryOp::Add | BinaryOp::Sub)
             && matches!(self.types.get(&id), Some(CelType::Duration | CelType::Dyn));
-        let (left, mut right) = (self.boxed(left)?, self.boxed(right)?);
         if wrap_right {
             let (right_id, right_span) = (right.id, right.span.clone());
             right = Box::new(Spanned::new(right_id, call(right_id, ADDABLE, vec![*right], &right_span), right_span));
