@@ -1,6 +1,6 @@
 //! URLs of git servers: read and written again with a user as Go's `net/url` does it, since `.git-credentials` has its bytes.
 //!
-//! <https://pkg.go.dev/net/url#Parse>, <https://pkg.go.dev/net/url#URL.String>. All of them is pure.
+//! <https://pkg.go.dev/net/url#Parse>, <https://pkg.go.dev/net/url#URL.String>. All of it is pure.
 
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, Ipv6Addr};
