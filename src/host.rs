@@ -20,13 +20,16 @@ impl Env {
         self.get(name).and_then(OsStr::to_str).filter(|value| !value.is_empty())
     }
 
-    /// Changes the value of every variable for which `change` has a new one.
+    /// Changes the value of every variable for which `change`, given name and value, has a new one.
     ///
     /// # Errors
     /// The first of `change`; the variables before it are changed.
-    pub fn change<E>(&mut self, mut change: impl FnMut(&OsStr) -> Result<Option<OsString>, E>) -> Result<(), E> {
-        for (_, value) in &mut self.0 {
-            if let Some(new) = change(value)? {
+    pub fn change<E>(
+        &mut self,
+        mut change: impl FnMut(&OsStr, &OsStr) -> Result<Option<OsString>, E>,
+    ) -> Result<(), E> {
+        for (name, value) in &mut self.0 {
+            if let Some(new) = change(name, value)? {
                 *value = new;
             }
         }

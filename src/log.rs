@@ -20,6 +20,11 @@ pub fn warn(message: impl Display) {
     write_line("WARN ", &message);
 }
 
+/// Says a line with the level `ERROR`: something failed, and the step goes on as it does with Tekton.
+pub fn error(message: impl Display) {
+    write_line("ERROR ", &message);
+}
+
 /// Prints the help, as it is, to stderr: stdout belongs to the step.
 pub fn help(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
