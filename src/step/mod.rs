@@ -3,5 +3,6 @@
 pub mod command;
 pub mod runner;
 pub mod start_error;
+pub mod substitution;
 pub mod supervisor;
 pub mod wait;
