@@ -8,6 +8,7 @@
 //!    registry: it works while the step waits.
 //! 4. [`step::wait`] waits for the files by which the previous step reports its end.
 //! 5. [`step::command`] makes the step's argv: given, from the platform table, or looked up.
+//!    [`step::substitution`] puts what earlier steps left where it refers to it.
 //! 6. [`step::runner`] runs it as PID 1 should: own process group, signals forwarded, orphans reaped, a time limit.
 //! 7. Every path of 3 to 6 ends in one [`outcome::Outcome`], which alone decides exit code, post file and message.
 //! 8. [`report`] writes termination message, `exitCode` and, last, the post file, which releases the next step.
@@ -16,7 +17,8 @@
 //!
 //! A module imports only from lower floors, and siblings meet in a lower one (`tests/floors.rs` reads the sources and
 //! fails on an upward import): `main` > `run`, `commands` > `cli`, `step`, `report`, `setup`, `lookup` > `authn`,
-//! `registry`, `kube` > `http` > `image`, `credential`, `note`, `outcome`, `spec`, `trace` > `sys`, `host`, `secret`, `log`.
+//! `registry`, `kube` > `http` > `image`, `credential`, `note`, `go_json`, `outcome`, `spec`,
+//! `trace` > `sys`, `host`, `secret`, `log`.
 
 pub mod cli;
 pub mod commands;

@@ -1,6 +1,6 @@
 //! The pass of a step, from its wait to the exit door.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::{self, Invocation, UsageError};
 use crate::commands::{self, resolve, run_image, version};
-use crate::host::Host;
+use crate::host::{Dirs, Env, Host};
 use crate::log;
 use crate::lookup::{Found, Lookup, When};
 use crate::outcome::{NotRunKind, Outcome};
@@ -20,6 +20,7 @@ use crate::spec::{CommandSource, SetupCommand, StepSpec, Timeout};
 use crate::step::command::{self, Program};
 use crate::step::runner::Running;
 use crate::step::start_error;
+use crate::step::substitution::{self, SubstitutionError, script};
 use crate::step::wait::{Turn, Wait};
 use crate::sys::cause::{Cause, chain};
 use crate::sys::clock::{self, Timestamp};
@@ -151,9 +152,11 @@ impl Pass<'_> {
         if spec.timeout == Timeout::Negative {
             return Err(failed("Error executing command: negative timeout specified".to_owned()));
         }
-        let argv = self.argv(found)?;
-        self.refuse_what_is_not_built(&argv)?;
-        let program = Program::find(&argv, &host.env).map_err(|error| cannot_execute(&chain(&error)))?;
+        let mut argv = self.argv(found)?;
+        let mut env = host.env.clone();
+        substitute(&mut argv, &mut env, &host.dirs)?;
+        refuse_what_is_not_built(&env)?;
+        let program = Program::find(&argv, &env).map_err(|error| cannot_execute(&chain(&error)))?;
         let Some(program) = program else { return Ok(Outcome::NothingToRun) };
         let step = Running::start(&program, spec.timeout, &host.dirs.downward, &self.signals)
             .map_err(|error| cannot_execute(&start_error::explain(&program, &error)))?;
@@ -233,26 +236,6 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Refuses what Tekton would do here and this version cannot: running the step without it would be wrong silently.
-    fn refuse_what_is_not_built(&self, argv: &[OsString]) -> Result<(), Outcome> {
-        let env = &self.host.env;
-        if env.text("TEKTON_HERMETIC") == Some("1") && env.text("TEKTON_RESOURCE_NAME").is_none() {
-            return Err(cannot_execute(
-                "TEKTON_HERMETIC=1 asks for a step without network, which this version cannot give it yet: run it without \
-                 the annotation experimental.tekton.dev/execution-mode, or with Tekton's own entrypoint",
-            ));
-        }
-        let values = env.iter().map(|(_, value)| value);
-        // Only the reference is shown: what stands around it may be a secret.
-        match argv.iter().map(OsString::as_os_str).chain(values).find_map(reference_to_a_step) {
-            Some(reference) => Err(cannot_execute(&format!(
-                "{reference} is the result of a step, which this version cannot put there yet: use a file in a workspace \
-                 instead, or Tekton's own entrypoint"
-            ))),
-            None => Ok(()),
-        }
-    }
-
     /// What to execute, with the step's own arguments.
     fn argv(&self, found: Option<Found>) -> Result<Vec<OsString>, Outcome> {
         let args = &self.spec.args;
@@ -274,14 +257,30 @@ impl Pass<'_> {
     }
 }
 
-/// What Tekton substitutes in the pod, if a text has it: `$(steps.NAME.results.NAME)`, `.inputs.`, `.outputs.`.
-fn reference_to_a_step(text: &OsStr) -> Option<String> {
-    const START: &str = "$(steps.";
-    text.to_string_lossy().split(START).skip(1).find_map(|rest| {
-        let (inside, _) = rest.split_once(')')?;
-        let refers = [".results.", ".inputs.", ".outputs."].iter().any(|kind| inside.contains(kind));
-        refers.then(|| format!("{START}{inside})"))
-    })
+/// Puts what earlier steps left where the step refers to it. Of what cannot be replaced the log tells, and the step runs
+/// all the same, as it does with Tekton, unless it could not.
+fn substitute(argv: &mut Vec<OsString>, env: &mut Env, dirs: &Dirs) -> Result<(), Outcome> {
+    let told = |error: SubstitutionError| match error.fatal() {
+        Some(kind) => Err(Outcome::not_run(kind, error.sentence())),
+        None => {
+            log::error(error.sentence());
+            Ok(())
+        }
+    };
+    substitution::results(env, [], argv, &dirs.steps).or_else(told)?;
+    let temporary_directory = script::temporary_directory(env);
+    substitution::artifacts(argv, env, &dirs.steps, &dirs.scripts, &temporary_directory).or_else(told)
+}
+
+/// Refuses what Tekton would do here and this version cannot: running the step without it would be wrong silently.
+fn refuse_what_is_not_built(env: &Env) -> Result<(), Outcome> {
+    if env.text("TEKTON_HERMETIC") == Some("1") && env.text("TEKTON_RESOURCE_NAME").is_none() {
+        return Err(cannot_execute(
+            "TEKTON_HERMETIC=1 asks for a step without network, which this version cannot give it yet: run it without \
+             the annotation experimental.tekton.dev/execution-mode, or with Tekton's own entrypoint",
+        ));
+    }
+    Ok(())
 }
 
 fn cannot_execute(cause: &str) -> Outcome {
@@ -316,24 +315,6 @@ fn usage_error(error: &UsageError) -> u8 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_what_tekton_would_substitute_is_a_reference_to_a_step() {
-        for (text, reference) in [
-            ("$(steps.build.results.digest)", Some("$(steps.build.results.digest)")),
-            ("sha:$(steps.build.results.list[*]),", Some("$(steps.build.results.list[*])")),
-            ("$(steps.build) $(steps.build.outputs.image)", Some("$(steps.build.outputs.image)")),
-            ("$(steps.build.inputs.source)", Some("$(steps.build.inputs.source)")),
-            ("$(steps.build.results.digest", None),
-            ("$(steps.build)", None),
-            ("$(step.results.x)", None),
-            ("$(context.taskRun.name)", None),
-            ("", None),
-        ] {
-            assert_eq!(reference_to_a_step(OsStr::new(text)).as_deref(), reference, "{text}");
-        }
-    }
-    use crate::host::Dirs;
-
     /// Set in the process that is to panic: the directory for its reports.
     const PANIC_IN: &str = "ENTRYPOINT_TEST_PANIC_IN";
 
@@ -347,7 +328,7 @@ mod tests {
                 report.map(|word| if word.starts_with('-') { word.into() } else { dir.join(word).into_os_string() });
             let argv: Vec<OsString> = ["entrypoint".into()].into_iter().chain(argv).collect();
             let Ok(Invocation::Step(spec)) = cli::parse(&argv) else { panic!("a step") };
-            report_panics(&spec, &Host { env: crate::host::Env::default(), dirs: Dirs::default() });
+            report_panics(&spec, &Host { env: Env::default(), dirs: Dirs::default() });
             panic!("on purpose");
         }
         let dir = tempfile::tempdir().unwrap();

@@ -262,20 +262,3 @@ fn a_step_that_must_have_no_network_is_not_run_with_one() {
     let ended = Step::new().env("TEKTON_HERMETIC", "1").env("TEKTON_RESOURCE_NAME", "r").sh("echo ran");
     assert_eq!(ended.stdout, "ran\n");
 }
-
-#[test]
-fn a_reference_to_a_step_s_result_is_not_run_as_it_is_written() {
-    let reference = "token=hunter2 sha:$(steps.build.results.digest)";
-    for ended in [
-        Step::new().run(&["-entrypoint", "/bin/echo", "--", reference]),
-        Step::new().env("DIGEST", reference).sh("echo ran"),
-    ] {
-        assert_eq!((ended.code(), ended.err, ended.stdout.as_str()), (1, true, ""), "{ended:#?}");
-        assert!(ended.stderr.contains("$(steps.build.results.digest) is the result of a step"), "{}", ended.stderr);
-        assert!(
-            !ended.stderr.contains("hunter2"),
-            "what stands beside the reference may be a secret: {}",
-            ended.stderr
-        );
-    }
-}

@@ -22,6 +22,7 @@ mod setup;
 mod skip;
 #[path = "../support/step.rs"]
 mod step;
+mod substitution;
 mod wait;
 
 use std::fs;
