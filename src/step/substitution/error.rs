@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::LIMIT;
 use super::files::FileError;
 use super::reference::Malformed;
 use super::script::PlaceError;
@@ -125,10 +126,17 @@ impl SubstitutionError {
             Why::NulInArgument => format!(
                 "Error executing command: {cause}: {self} stands for a text with a NUL byte, which no process can be given"
             ),
-            Why::TooMuch => format!(
-                "Error executing command: {cause}: with {self}, what the step refers to is more than any process can be \
-                 given; let the steps share large data in a workspace"
-            ),
+            Why::TooMuch => {
+                let tektons = match self.place {
+                    Place::Script(_) => String::new(),
+                    Place::Variable(_) | Place::When(..) | Place::Argument(_) => format!("{cause}: "),
+                };
+                format!(
+                    "Error executing command: {tektons}with {self}, what the step refers to is more than {} MiB; let the steps \
+                     share large data in a workspace",
+                    LIMIT >> 20
+                )
+            }
             Why::Malformed(_)
             | Why::File(_)
             | Why::NotAlone

@@ -158,14 +158,9 @@ fn rendered(json: &Value, at: &At<'_>) -> Result<String, ProvenanceError> {
     Ok(json)
 }
 
-/// Whether a member has this name for Go, which does not tell upper from lower case, nor U+017F from `s` and U+212A from
-/// `k`.
+/// Whether a member has this name for Go, which does not tell upper from lower case, nor U+017F from `s`.
 fn is(member: &str, name: &str) -> bool {
-    let folded = |character: char| match character {
-        '\u{17f}' => 's',
-        '\u{212a}' => 'k',
-        other => other.to_ascii_lowercase(),
-    };
+    let folded = |character: char| if character == '\u{17f}' { 's' } else { character.to_ascii_lowercase() };
     member.chars().map(folded).eq(name.chars().map(folded))
 }
 
