@@ -360,6 +360,7 @@ mod tests {
             let argv: Vec<OsString> = ["entrypoint".into()].into_iter().chain(argv).collect();
             let Ok(Invocation::Step(spec)) = cli::parse(&argv) else { panic!("a step") };
             report_panics(&spec, &Host { env: crate::host::Env::default(), dirs: Dirs::default() });
+            let _alive = Alive::announce(&dir.join("out")).unwrap();
             panic!("on purpose");
         }
         let dir = tempfile::tempdir().unwrap();
@@ -370,6 +371,7 @@ mod tests {
             .unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert!(dir.path().join("out.err").exists());
+        assert!(!dir.path().join("out.lock").exists(), "what it says is said");
         let message = fs::read_to_string(dir.path().join("termination")).unwrap();
         assert!(message.contains("defect") && message.contains("on purpose"), "{message}");
     }

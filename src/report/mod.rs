@@ -236,4 +236,5 @@ impl Left {
 }
 
 /// What a missing post file means for the rest of the pod.
-const WAITING: &str = "the steps after this one will not learn that it ended, and wait until they are stopped";
+const WAITING: &str =
+    "the steps after this one are not told how it ended: they take it for dead, or wait until they are stopped";
