@@ -145,7 +145,7 @@ impl Pass<'_> {
             let _ = process::become_subreaper();
         }
         make_directories(&spec.report.metadata_dir)?;
-        // Before anything that takes its time. Where there can be no lock, later steps wait as they do behind Tekton's own.
+        // Before anything that takes time. Where there can be no lock, later steps wait as they do behind Tekton's own.
         self.alive = spec.report.post_file.as_deref().and_then(|post_file| Alive::announce(post_file).ok());
         let mut lookup = match &spec.command {
             CommandSource::Image(image) => {
