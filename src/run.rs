@@ -188,7 +188,7 @@ impl Pass<'_> {
         }
         let mut when = when::parse(&spec.when).map_err(|error| failed(error.to_string()))?;
         make_directories(&spec.report.metadata_dir)?;
-        // Before anything that takes its time. Where there can be no lock, later steps wait as they do behind Tekton's own.
+        // Before anything that takes time. Where there can be no lock, later steps wait as they do behind Tekton's own.
         self.alive = spec.report.post_file.as_deref().and_then(|post_file| Alive::announce(post_file).ok());
         let mut lookup = match &spec.command {
             CommandSource::Image(image) => {
@@ -500,6 +500,7 @@ mod tests {
             let argv: Vec<OsString> = ["entrypoint".into()].into_iter().chain(argv).collect();
             let Ok(Invocation::Step(spec)) = cli::parse(&argv) else { panic!("a step") };
             report_panics(&spec, &Host { env: Env::default(), dirs: Dirs::default() });
+            let _alive = Alive::announce(&dir.join("out")).unwrap();
             panic!("on purpose");
         }
         let dir = tempfile::tempdir().unwrap();
@@ -510,6 +511,7 @@ mod tests {
             .unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert!(dir.path().join("out.err").exists());
+        assert!(!dir.path().join("out.lock").exists(), "what it says is said");
         let message = fs::read_to_string(dir.path().join("termination")).unwrap();
         assert!(message.contains("defect") && message.contains("on purpose"), "{message}");
     }

@@ -69,10 +69,16 @@ fn behind(first: &Step) -> (Step, Child) {
     (step, child)
 }
 
+/// What a step left that is to end by itself.
+fn end((step, mut child): (Step, Child)) -> Ended {
+    eventually("the step ends", || child.try_wait().unwrap().is_some());
+    step.finish(child)
+}
+
 /// The step noticed that the one that was to write this file is dead.
 #[track_caller]
-fn noticed((step, child): (Step, Child), file: &Path) {
-    let ended = step.finish(child);
+fn noticed(waiting: (Step, Child), file: &Path) {
+    let ended = end(waiting);
     assert_eq!((ended.code(), ended.post, ended.err, &*ended.stdout), (1, false, true, ""), "{ended:#?}");
     let sentence = format!("Skipping step because a previous step failed: the step that was to write {file:?} ended");
     assert!(ended.stderr.contains(&sentence), "{}", ended.stderr);
@@ -82,8 +88,8 @@ fn noticed((step, child): (Step, Child), file: &Path) {
 }
 
 #[track_caller]
-fn released((step, child): (Step, Child)) {
-    let ended = step.finish(child);
+fn released(waiting: (Step, Child)) {
+    let ended = end(waiting);
     assert_eq!((ended.code(), ended.post, &*ended.stdout, &*ended.stderr), (0, true, "ran\n", ""), "{ended:#?}");
 }
 
@@ -190,12 +196,13 @@ fn an_owner_that_starts_again_replaces_the_lock_that_was_left() {
     let second = behind(&first);
     fs::write(go, "").unwrap();
     released(second);
-    assert_eq!(first.finish(again).code(), 0);
+    assert_eq!(end((first, again)).code(), 0);
 }
 
 #[test]
 fn what_stands_in_the_place_of_the_lock_changes_nothing() {
-    let put: [(&str, fn(&Path)); 6] = [
+    type Put = fn(&Path);
+    let put: [(&str, Put); 6] = [
         ("nothing, as with Tekton's own entrypoint", |_| {}),
         ("a link to a free lock", |lock| {
             drop(Alive::announce(&lock.with_file_name("other")).unwrap());
@@ -296,11 +303,11 @@ fn a_thousand_normal_exits_are_no_deaths() {
             children
         };
         for child in &mut children {
-            child.wait().unwrap();
+            eventually("a step of a chain ends", || child.try_wait().unwrap().is_some());
         }
         for (at, (step, child)) in steps.drain(..).zip(children).enumerate().rev() {
             assert_tidy(&step, "a step of a chain");
-            let ended: Ended = step.finish(child);
+            let ended = step.finish(child);
             assert_eq!((ended.code(), &*ended.stderr), (0, ""), "chain {chain}, step {at}: {ended:#?}");
         }
     }

@@ -349,7 +349,8 @@ fn a_post_path_that_is_a_directory_is_told_as_a_failure_instead() {
     assert_eq!(ended.message, message(&[STARTED_AT]));
 }
 
-const WAITING: &str = "the steps after this one will not learn that it ended, and wait until they are stopped";
+const WAITING: &str =
+    "the steps after this one are not told how it ended: they take it for dead, or wait until they are stopped";
 
 #[test]
 fn a_post_file_that_cannot_be_had_at_all_is_said_and_the_rest_is_written() {

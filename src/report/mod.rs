@@ -271,4 +271,5 @@ fn lost_line(path: &Path, lost: &Lost, compress: bool) -> Option<String> {
 }
 
 /// What a missing post file means for the rest of the pod.
-const WAITING: &str = "the steps after this one will not learn that it ended, and wait until they are stopped";
+const WAITING: &str =
+    "the steps after this one are not told how it ended: they take it for dead, or wait until they are stopped";

@@ -16,8 +16,8 @@ const PIPE: i32 = 3;
 
 /// Isolates a freshly forked child: before anything else every descriptor closed but stderr and its pipe, because an
 /// inherited lock would outlive its owner; a process group of its own; killed when its parent dies; neither traced nor
-/// dumped; default dispositions and the mask that the parent was started with. Stdin and stdout become stderr: nothing that a library
-/// might print can get into the pipe.
+/// dumped; default dispositions and the mask that the parent was started with. Stdin and stdout become stderr: nothing
+/// that a library might print can get into the pipe.
 ///
 /// # Errors
 /// When the parent is dead already, or the system refuses a step of it.

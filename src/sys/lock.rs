@@ -73,11 +73,9 @@ pub fn look(path: &Path) -> Sight {
     if !file.metadata().is_ok_and(|found| found.is_file()) {
         return Sight::Unknown;
     }
-    match sight(file.try_lock_shared()) {
-        // There a lock may be free here and held elsewhere.
-        Sight::Free if !filesystem::is_own_file(&file) => Sight::Unknown,
-        sight => sight,
-    }
+    let seen = sight(file.try_lock_shared());
+    // Where locks are shared with other machines, or not even that, one that is free here may be held elsewhere.
+    if seen == Sight::Free && !filesystem::is_own_file(&file) { Sight::Unknown } else { seen }
 }
 
 /// What the answer to a try means.

@@ -100,8 +100,8 @@ fn a_post_file_that_cannot_be_made_fails_the_step_and_the_rest_is_written() {
         [
             format!("Creating {out:?}: {cause}"),
             format!(
-                "Creating {err:?}: {cause}; the steps after this one will not learn that it ended, and wait until they \
-                 are stopped"
+                "Creating {err:?}: {cause}; the steps after this one are not told how it ended: they take it for dead, or \
+                 wait until they are stopped"
             ),
         ]
     );
