@@ -86,7 +86,8 @@ impl Drop for Killed {
 
 /// Starts the entrypoint, does what the scenario says, and waits for the end.
 fn run(scenario: &Scenario, streams: &mut Streams) -> Result<ExitStatus, String> {
-    let spawned = |mut command: Command| command.spawn().map(Killed).map_err(|error| format!("{command:?}: {error}"));
+    let spawned =
+        |mut command: Command| command.spawn().map(Killed).map_err(|error| format!("cannot be started: {error}"));
     let shell = |script: &str| {
         let mut command = Command::new("/bin/busybox");
         command.args(["sh", "-c", script, "sh"]).env_clear().current_dir("/");

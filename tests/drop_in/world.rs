@@ -21,6 +21,7 @@ const SCRATCH: [&str; 4] = ["/tekton", "/home", "/workspace", "/tmp"];
 /// What the controller mounts into a step's container.
 const MOUNTED: [&str; 6] =
     ["/tekton/creds", "/tekton/downward", "/tekton/results", "/tekton/run", "/tekton/run/0", "/tekton/steps"];
+const DEVICES: [&str; 3] = ["/dev/null", "/dev/zero", "/dev/full"];
 /// Where the program is.
 pub const PROGRAM: &str = "/tekton/bin/entrypoint";
 const APPLETS: &str = "sh awk base64 cat chmod cp cut dd echo env false grep head id kill ln ls mkdir mkfifo mv ps printf pwd \
@@ -62,13 +63,18 @@ pub fn enter(scenario: &Scenario, root: &Path, program: &Path, busybox: &Path) -
     for applet in APPLETS.split_whitespace() {
         tried(applet, symlink("busybox", below("/bin").join(applet)))?;
     }
-    for device in ["/dev/null", "/dev/zero", "/dev/full"] {
+    if let Some(absent) = scenario.absent.iter().find(|path| !MOUNTED.iter().chain(&DEVICES).any(|known| known == path))
+    {
+        return Err(format!("{absent} is never there"));
+    }
+    let has = |path: &&str| !scenario.absent.iter().any(|absent| absent == *path);
+    for device in DEVICES.into_iter().filter(has) {
         bind(Path::new(device), device)?;
     }
     for path in SCRATCH {
         scratch(&below(path))?;
     }
-    for path in MOUNTED.into_iter().filter(|path| !scenario.absent.iter().any(|absent| absent == path)) {
+    for path in MOUNTED.into_iter().filter(has) {
         directory(path, 0o777)?;
     }
     directory("/tekton/bin", 0o755)?;
@@ -82,9 +88,6 @@ pub fn enter(scenario: &Scenario, root: &Path, program: &Path, busybox: &Path) -
     tried("pivot_root", pivot_root(".", "."))?;
     tried("leave the old root", umount2(".", MntFlags::MNT_DETACH))?;
     tried("chdir", chdir("/"))?;
-    for absent in scenario.absent.iter().filter(|absent| !MOUNTED.contains(&absent.as_str())) {
-        tried(absent, fs::remove_dir_all(absent).or_else(|_| fs::remove_file(absent)))?;
-    }
     for node in &scenario.files {
         put(node)?;
     }
