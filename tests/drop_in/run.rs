@@ -37,8 +37,8 @@ pub fn in_its_own_world(scenario: &Scenario, program: &Path) -> Result<Answer, S
         let mut files = Streams::new(scenario)?;
         world::enter(scenario, root.path(), program, &busybox)?;
         let before = world::seen();
-        let status = run(scenario, &mut files)?;
-        Ok(answer(scenario, status, &files, &before, &world::seen()))
+        let ended = run(scenario, &mut files)?;
+        Ok(answer(scenario, &ended, &files, &before, &world::seen()))
     };
     thread::scope(|scope| scope.spawn(inside).join()).unwrap_or_else(|_| Err("the scenario panicked".to_owned()))
 }
@@ -85,7 +85,7 @@ impl Drop for Killed {
 }
 
 /// Starts the entrypoint, does what the scenario says, and waits for the end.
-fn run(scenario: &Scenario, streams: &mut Streams) -> Result<ExitStatus, String> {
+fn run(scenario: &Scenario, streams: &mut Streams) -> Result<Ended, String> {
     let spawned =
         |mut command: Command| command.spawn().map(Killed).map_err(|error| format!("cannot be started: {error}"));
     let shell = |script: &str| {
@@ -125,34 +125,50 @@ fn run(scenario: &Scenario, streams: &mut Streams) -> Result<ExitStatus, String>
     world::umask(scenario.umask);
     let mut entrypoint = spawned(command)?;
     world::umask(0);
+    let pid = Pid::from_raw(i32::try_from(entrypoint.0.id()).expect("a process"));
+    let mut status = None;
+    let mut ended = || {
+        // Not asked again: a process that was reaped has no status any more.
+        status = status.or_else(|| entrypoint.0.try_wait().expect("a child"));
+        status
+    };
+    let mut missed = 0;
     for (condition, action) in &scenario.actions {
         let holds = || match condition {
             Condition::Exists(path) => fs::symlink_metadata(path).is_ok(),
             Condition::StderrSays(text) => String::from_utf8_lossy(&said(&streams.stderr)).contains(text),
             Condition::StdoutSays(text) => String::from_utf8_lossy(&said(&streams.stdout)).contains(text),
         };
-        until(&format!("{condition:?}"), holds).map_err(|never| told(never, streams))?;
+        let reached = until(&format!("{condition:?}"), || holds() || ended().is_some());
+        reached.map_err(|never| told(&never, streams))?;
+        // An ended process has no number any more that could be sent a signal.
+        if ended().is_some() && (!holds() || matches!(action, Action::Signal(_))) {
+            missed += 1;
+            continue;
+        }
         match action {
             Action::Put(node) => world::put(node)?,
             Action::Signal(number) => {
-                let pid = Pid::from_raw(i32::try_from(entrypoint.0.id()).expect("a process"));
                 let signal = Signal::try_from(*number).map_err(|error| error.to_string())?;
                 kill(pid, signal).map_err(|error| format!("kill: {error}"))?;
             }
         }
     }
-    let mut status = None;
-    until("the end", || {
-        status = entrypoint.0.try_wait().expect("a child");
-        status.is_some()
-    })
-    .map_err(|never| told(never, streams))?;
+    until("the end", || ended().is_some()).map_err(|never| told(&never, streams))?;
+    let status = ended().ok_or("no status")?;
     drop(pid_1);
-    status.ok_or_else(|| "no status".to_owned())
+    Ok(Ended { status, missed })
+}
+
+/// How it ended.
+struct Ended {
+    status: ExitStatus,
+    /// How many actions had no occasion.
+    missed: usize,
 }
 
 /// What was said so far belongs to the failure of a scenario that hangs.
-fn told(never: String, streams: &Streams) -> String {
+fn told(never: &str, streams: &Streams) -> String {
     let text = |file| String::from_utf8_lossy(&said(file)).into_owned();
     format!("{never}\nstdout: {}\nstderr: {}", text(&streams.stdout), text(&streams.stderr))
 }
@@ -191,13 +207,16 @@ fn assignment((name, value): &(OsString, OsString)) -> OsString {
 
 fn answer(
     scenario: &Scenario,
-    status: ExitStatus,
+    ended: &Ended,
     streams: &Streams,
     before: &BTreeMap<String, String>,
     after: &BTreeMap<String, String>,
 ) -> Answer {
     let mut parts = BTreeMap::new();
-    let exit = match (status.code(), status.signal()) {
+    if ended.missed > 0 {
+        parts.insert("missed".to_owned(), format!(" {}", ended.missed));
+    }
+    let exit = match (ended.status.code(), ended.status.signal()) {
         (Some(code), _) => format!(" {code}"),
         (None, signal) => format!(" by signal {}", signal.unwrap_or_default()),
     };

@@ -10,7 +10,7 @@ pub fn log(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut usage = false;
     for line in bytes.split_inclusive(|&byte| byte == b'\n') {
-        if line.starts_with(b"goroutine ") {
+        if line.starts_with(b"goroutine ") || line.starts_with(b"PC=0x") {
             out.extend_from_slice(b"[trace]\n");
             break;
         }
