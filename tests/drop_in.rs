@@ -96,6 +96,10 @@ fn check(name: &str) {
             skip::skip(&format!("the scenario {:?} has answers of {machine} only", scenario.name));
             continue;
         }
+        if scenario.needs_cel && !cfg!(feature = "cel") {
+            skip::skip(&format!("the scenario {:?} needs the feature cel", scenario.name));
+            continue;
+        }
         let faults = answer(scenario, &plan).unwrap_or_else(|fault| vec![fault]);
         found.extend(faults.iter().map(|fault| format!("== {}\n{fault}\n", scenario.name)));
     }

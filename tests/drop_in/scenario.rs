@@ -37,6 +37,8 @@ pub struct Scenario {
     pub read_only_root: bool,
     /// The machine (`x86_64`) whose answers these are, where machines differ.
     pub only_on: Option<String>,
+    /// Whether the program must know CEL, which a build may leave out.
+    pub needs_cel: bool,
     /// A part of the answer that says nothing, such as a trace.
     pub without: Vec<String>,
     pub argv: Vec<OsString>,
@@ -186,6 +188,7 @@ impl Scenario {
             "with" if rest == "loopback" => self.loopback = true,
             "read-only" if rest == "root" => self.read_only_root = true,
             "only" => self.only_on = Some(rest.to_owned()),
+            "needs" if rest == "cel" => self.needs_cel = true,
             "without" => self.without.push(rest.to_owned()),
             "when" => self.actions.push(action(rest, below)?),
             "run" => self.argv = argv(rest, below)?,
