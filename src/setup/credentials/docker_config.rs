@@ -39,6 +39,16 @@ pub(super) struct Entry {
     pub(super) email: Vec<u8>,
     pub(super) identity_token: Vec<u8>,
     pub(super) registry_token: Vec<u8>,
+    /// Which of several configs it is from.
+    pub(super) from: usize,
+}
+
+/// A header's value or a helper's name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Text {
+    pub(super) text: String,
+    /// Which of several configs it is from.
+    pub(super) from: usize,
 }
 
 /// It has a password, so it is not shown.
@@ -51,7 +61,7 @@ impl fmt::Debug for Entry {
 impl Entry {
     /// Whether there is anything to show to a registry. Beside a credential store docker leaves empty entries.
     pub(super) fn is_credential(&self) -> bool {
-        let Self { username, password, auth, email: _, identity_token, registry_token } = self;
+        let Self { username, password, auth, email: _, identity_token, registry_token, from: _ } = self;
         [username, password, auth, identity_token, registry_token].iter().any(|text| !text.is_empty())
     }
 }
@@ -62,11 +72,11 @@ pub(super) struct Document {
     /// Registries and their credentials.
     pub(super) auths: BTreeMap<String, Entry>,
     /// `HttpHeaders`: sent to every registry.
-    pub(super) headers: BTreeMap<String, String>,
+    pub(super) headers: BTreeMap<String, Text>,
     /// `credsStore`: the helper that is asked for every registry; empty for none.
     pub(super) store: String,
     /// `credHelpers`: registries and the helpers that are asked for them.
-    pub(super) helpers: BTreeMap<String, String>,
+    pub(super) helpers: BTreeMap<String, Text>,
     /// Members that would be kept if they were text.
     pub(super) odd: Vec<&'static str>,
 }
@@ -173,13 +183,13 @@ impl Document {
         }
         let mut json = format!("{{\"auths\":{}", object(auths, Entry::json));
         if !headers.is_empty() {
-            json += &format!(",\"HttpHeaders\":{}", object(headers, |value| string(value.as_bytes())));
+            json += &format!(",\"HttpHeaders\":{}", object(headers, Text::json));
         }
         if !store.is_empty() {
             json += &format!(",\"credsStore\":{}", string(store.as_bytes()));
         }
         if !helpers.is_empty() {
-            json += &format!(",\"credHelpers\":{}", object(helpers, |helper| string(helper.as_bytes())));
+            json += &format!(",\"credHelpers\":{}", object(helpers, Text::json));
         }
         json.push('}');
         Some(json)
@@ -200,6 +210,12 @@ impl Entry {
         let members = members.into_iter().filter(|(name, text)| *name == "auth" || !text.is_empty());
         let members: Vec<_> = members.map(|(name, text)| format!("\"{name}\":{}", string(text))).collect();
         format!("{{{}}}", members.join(","))
+    }
+}
+
+impl Text {
+    fn json(&self) -> String {
+        string(self.text.as_bytes())
     }
 }
 
@@ -238,11 +254,14 @@ fn members(value: Value) -> Option<Map<String, Value>> {
 }
 
 /// Adds the texts of an object; others are odd.
-fn add_texts(texts: &mut BTreeMap<String, String>, value: Value, member: &'static str, odd: &mut Vec<&'static str>) {
+fn add_texts(texts: &mut BTreeMap<String, Text>, value: Value, member: &'static str, odd: &mut Vec<&'static str>) {
     let Some(members) = members(value) else { return odd.push(member) };
     for (name, value) in members {
         match text(value) {
-            Ok(text) => texts.extend(text.map(|text| (name, text))),
+            Ok(Some(text)) => {
+                texts.insert(name, Text { text, from: 0 });
+            }
+            Ok(None) => {}
             Err(NotText) => odd.push(member),
         }
     }

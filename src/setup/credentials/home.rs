@@ -87,7 +87,7 @@ enum What {
     File(PathBuf),
 }
 
-/// All parts of a tree, each behind its directory, in the order of their names. What is not there is no part.
+/// All parts of a tree, each behind its directory. What is not there is no part.
 fn find(root: &Path) -> Result<Vec<Found>, CopyError> {
     let mut found = Vec::new();
     let mut waiting = vec![PathBuf::new()];
@@ -103,10 +103,10 @@ fn find(root: &Path) -> Result<Vec<Found>, CopyError> {
             continue;
         }
         let entries = fs::read_dir(&path).map_err(|error| CopyError::Source(CallError::of("open", &path)(error)))?;
-        let names = entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>();
-        let mut names = names.map_err(|error| CopyError::List(CallError::of("readdirent", &path)(error)))?;
-        names.sort_unstable_by(|one, other| other.cmp(one));
-        waiting.extend(names.into_iter().map(|name| below.join(name)));
+        for entry in entries {
+            let entry = entry.map_err(|error| CopyError::List(CallError::of("readdirent", &path)(error)))?;
+            waiting.push(below.join(entry.file_name()));
+        }
         found.push(Found { below, what: What::Directory });
     }
     Ok(found)
