@@ -87,14 +87,11 @@ fn document_in(dirs: &Dirs, secret: &str, form: Form) -> Result<(String, Documen
 
 /// A login as docker would have noted it down itself.
 fn document_of(url: &str, login: &Login) -> Document {
-    let entry = Entry {
-        username: login.username.clone(),
-        password: login.password.clone(),
-        auth: STANDARD.encode([&login.username, b":".as_slice(), &login.password].concat()).into_bytes(),
-        // Tekton's word; long ago docker wanted an address there.
-        email: b"not@val.id".to_vec(),
-        ..Entry::default()
-    };
+    let Login { username, password } = login;
+    let auth = STANDARD.encode([username, b":".as_slice(), password].concat()).into_bytes();
+    // The address is Tekton's; long ago docker wanted one.
+    let values = [username.clone(), password.clone(), auth, b"not@val.id".to_vec(), Vec::new(), Vec::new()];
+    let entry = Entry { values, from: 0 };
     let mut document = Document::default();
     document.auths.insert(url.to_owned(), entry);
     document

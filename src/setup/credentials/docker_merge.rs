@@ -52,19 +52,20 @@ pub(super) fn merge(sources: Vec<(String, Document)>) -> Merged {
             )),
         }
     }
-    let Document { auths, helpers, .. } = config;
-    helpers.retain(|registry, helper| {
-        let hidden = for_host(auths, host(registry)).any(|entry| entry.from > helper.from && entry.is_credential());
-        if hidden {
+    for (registry, helper) in std::mem::take(&mut config.helpers) {
+        let mut entries = for_host(&config.auths, host(&registry));
+        if entries.any(|entry| entry.from > helper.from && entry.is_credential()) {
             merged.left_out.push(format!(
                 "the helper {} of {} for {} is left out: a later secret has a credential for this registry",
                 helper.text,
                 name(helper.from),
-                Registry::new(registry)
+                Registry::new(&registry)
             ));
+        } else {
+            drop(entries);
+            config.helpers.insert(registry, helper);
         }
-        !hidden
-    });
+    }
     merged
 }
 
