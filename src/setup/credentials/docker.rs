@@ -54,19 +54,16 @@ impl Docker {
 
     /// Writes the config, unless there is nothing to write. What could not be kept is told.
     pub(super) fn write(&self, dirs: &Dirs) -> Result<(), DockerError> {
-        let read = |secret: &String, form: Form| {
-            let key = form.key();
-            let path = OneLine(mounted::path(&dirs.creds_secrets, secret, key).display().to_string());
-            let document = Document::parse(&mounted::read(&dirs.creds_secrets, secret, key)?, form);
-            match document {
-                Ok(document) => Ok((path.to_string(), document)),
-                Err(cause) => Err(DockerError::Document { path, cause }),
+        let mut sources = Vec::new();
+        for (secrets, form) in [(&self.cfgs, Form::Legacy), (&self.configs, Form::Config)] {
+            for secret in secrets {
+                sources.push(document_in(dirs, secret, form)?);
             }
-        };
-        let cfgs = self.cfgs.iter().map(|secret| read(secret, Form::Legacy));
-        let configs = self.configs.iter().map(|secret| read(secret, Form::Config));
-        let logins = self.logins.iter().map(|(url, login)| Ok(("-basic-docker".to_owned(), document_of(url, login))));
-        let merged = merge(cfgs.chain(configs).chain(logins).collect::<Result<_, DockerError>>()?);
+        }
+        for (url, login) in &self.logins {
+            sources.push(("-basic-docker".to_owned(), document_of(url, login)));
+        }
+        let merged = merge(sources);
         for sentence in merged.left_out {
             log::warn(format_args!("credentials for docker: {}", OneLine(sentence)));
         }
@@ -77,15 +74,25 @@ impl Docker {
     }
 }
 
+/// The config in a secret, with its path.
+fn document_in(dirs: &Dirs, secret: &str, form: Form) -> Result<(String, Document), DockerError> {
+    let path = mounted::path(&dirs.creds_secrets, secret, form.key());
+    let content = files::read(&path)?;
+    let path = OneLine(path.display().to_string());
+    match Document::parse(&content, form) {
+        Ok(document) => Ok((path.to_string(), document)),
+        Err(cause) => Err(DockerError::Document { path, cause }),
+    }
+}
+
 /// A login as docker would have noted it down itself.
 fn document_of(url: &str, login: &Login) -> Document {
-    let entry = Entry {
-        username: login.username.clone(),
-        password: login.password.clone(),
-        auth: STANDARD.encode([&login.username, b":".as_slice(), &login.password].concat()).into_bytes(),
-        // Tekton's word; long ago docker wanted an address there.
-        email: b"not@val.id".to_vec(),
-        ..Entry::default()
-    };
-    Document { auths: [(url.to_owned(), entry)].into(), ..Document::default() }
+    let Login { username, password } = login;
+    let auth = STANDARD.encode([username, b":".as_slice(), password].concat()).into_bytes();
+    // The address is Tekton's; long ago docker wanted one.
+    let values = [username.clone(), password.clone(), auth, b"not@val.id".to_vec(), Vec::new(), Vec::new()];
+    let entry = Entry { values, from: 0 };
+    let mut document = Document::default();
+    document.auths.insert(url.to_owned(), entry);
+    document
 }

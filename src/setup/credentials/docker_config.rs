@@ -29,16 +29,30 @@ impl Form {
     }
 }
 
+/// The members of an entry, in Tekton's order.
+const MEMBERS: [&str; 6] = ["username", "password", AUTH, "email", "identitytoken", "registrytoken"];
+
+/// The member that is written when it is empty, too.
+const AUTH: &str = "auth";
+
+/// How many of the members are Tekton's own.
+const TEKTONS: usize = 4;
+
 /// The credential for one registry.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// All of them are bytes: a name and a password from files need not be text.
-    pub(super) username: Vec<u8>,
-    pub(super) password: Vec<u8>,
-    pub(super) auth: Vec<u8>,
-    pub(super) email: Vec<u8>,
-    pub(super) identity_token: Vec<u8>,
-    pub(super) registry_token: Vec<u8>,
+    /// The values of [`MEMBERS`]. All of them are bytes: a name and a password from files need not be text.
+    pub(super) values: [Vec<u8>; 6],
+    /// Which of several configs it is from.
+    pub(super) from: usize,
+}
+
+/// A header's value or a helper's name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Text {
+    pub(super) text: String,
+    /// Which of several configs it is from.
+    pub(super) from: usize,
 }
 
 /// It has a password, so it is not shown.
@@ -51,8 +65,21 @@ impl fmt::Debug for Entry {
 impl Entry {
     /// Whether there is anything to show to a registry. Beside a credential store docker leaves empty entries.
     pub(super) fn is_credential(&self) -> bool {
-        let Self { username, password, auth, email: _, identity_token, registry_token } = self;
-        [username, password, auth, identity_token, registry_token].iter().any(|text| !text.is_empty())
+        self.members().any(|(member, value)| member != "email" && !value.is_empty())
+    }
+
+    fn members(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        MEMBERS.into_iter().zip(self.values.iter().map(Vec::as_slice))
+    }
+
+    /// Its members; of the empty ones only `auth`.
+    fn json(&self) -> String {
+        let mut json = String::from("{");
+        for (member, value) in self.members().filter(|(member, value)| *member == AUTH || !value.is_empty()) {
+            push_member(&mut json, member, &string(value));
+        }
+        json.push('}');
+        json
     }
 }
 
@@ -62,11 +89,11 @@ pub(super) struct Document {
     /// Registries and their credentials.
     pub(super) auths: BTreeMap<String, Entry>,
     /// `HttpHeaders`: sent to every registry.
-    pub(super) headers: BTreeMap<String, String>,
+    pub(super) headers: BTreeMap<String, Text>,
     /// `credsStore`: the helper that is asked for every registry; empty for none.
     pub(super) store: String,
     /// `credHelpers`: registries and the helpers that are asked for them.
-    pub(super) helpers: BTreeMap<String, String>,
+    pub(super) helpers: BTreeMap<String, Text>,
     /// Members that would be kept if they were text.
     pub(super) odd: Vec<&'static str>,
 }
@@ -146,19 +173,17 @@ impl Document {
     fn entry(&mut self, registry: &str, value: Value) -> Result<Entry, DocumentError> {
         let mut entry = Entry::default();
         for (name, value) in members(value).ok_or_else(|| DocumentError::Entry(Registry::new(registry)))? {
-            let (member, field, tektons) = match name.to_ascii_lowercase().as_str() {
-                "username" => ("username", &mut entry.username, true),
-                "password" => ("password", &mut entry.password, true),
-                "auth" => ("auth", &mut entry.auth, true),
-                "email" => ("email", &mut entry.email, true),
-                "identitytoken" => ("identitytoken", &mut entry.identity_token, false),
-                "registrytoken" => ("registrytoken", &mut entry.registry_token, false),
-                _ => continue,
+            let fields = MEMBERS.into_iter().zip(&mut entry.values).enumerate();
+            let Some((at, (member, field))) =
+                fields.into_iter().find(|(_, (known, _))| name.eq_ignore_ascii_case(known))
+            else {
+                continue;
             };
             match text(value) {
-                Ok(text) => text.into_iter().for_each(|text| *field = text.into_bytes()),
+                Ok(Some(text)) => *field = text.into_bytes(),
+                Ok(None) => {}
                 // What Tekton does not even look at is no reason to write nothing.
-                Err(NotText) if !tektons => self.odd.push(member),
+                Err(NotText) if at >= TEKTONS => self.odd.push(member),
                 Err(NotText) => return Err(DocumentError::Member { registry: Registry::new(registry), member }),
             }
         }
@@ -171,43 +196,46 @@ impl Document {
         if auths.is_empty() && headers.is_empty() && store.is_empty() && helpers.is_empty() {
             return None;
         }
-        let mut json = format!("{{\"auths\":{}", object(auths, Entry::json));
+        let mut json = String::from("{");
+        push_member(&mut json, "auths", &object(auths, Entry::json));
         if !headers.is_empty() {
-            json += &format!(",\"HttpHeaders\":{}", object(headers, |value| string(value.as_bytes())));
+            push_member(&mut json, "HttpHeaders", &object(headers, Text::json));
         }
         if !store.is_empty() {
-            json += &format!(",\"credsStore\":{}", string(store.as_bytes()));
+            push_member(&mut json, "credsStore", &string(store.as_bytes()));
         }
         if !helpers.is_empty() {
-            json += &format!(",\"credHelpers\":{}", object(helpers, |helper| string(helper.as_bytes())));
+            push_member(&mut json, "credHelpers", &object(helpers, Text::json));
         }
         json.push('}');
         Some(json)
     }
 }
 
-impl Entry {
-    /// Its members in Tekton's order; of the empty ones only `auth`.
+impl Text {
     fn json(&self) -> String {
-        let members = [
-            ("username", &self.username),
-            ("password", &self.password),
-            ("auth", &self.auth),
-            ("email", &self.email),
-            ("identitytoken", &self.identity_token),
-            ("registrytoken", &self.registry_token),
-        ];
-        let members = members.into_iter().filter(|(name, text)| *name == "auth" || !text.is_empty());
-        let members: Vec<_> = members.map(|(name, text)| format!("\"{name}\":{}", string(text))).collect();
-        format!("{{{}}}", members.join(","))
+        string(self.text.as_bytes())
     }
 }
 
 /// An object with its members in the order of their names' bytes.
 fn object<T>(members: &BTreeMap<String, T>, json: impl Fn(&T) -> String) -> String {
-    let members: Vec<_> =
-        members.iter().map(|(name, value)| format!("{}:{}", string(name.as_bytes()), json(value))).collect();
-    format!("{{{}}}", members.join(","))
+    let mut object = String::from("{");
+    for (name, value) in members {
+        push_member(&mut object, name, &json(value));
+    }
+    object.push('}');
+    object
+}
+
+/// Appends a member to an object that is not closed yet.
+fn push_member(object: &mut String, name: &str, json: &str) {
+    if !object.ends_with('{') {
+        object.push(',');
+    }
+    go_json::push_string(object, name);
+    object.push(':');
+    object.push_str(json);
 }
 
 fn string(text: &[u8]) -> String {
@@ -238,11 +266,14 @@ fn members(value: Value) -> Option<Map<String, Value>> {
 }
 
 /// Adds the texts of an object; others are odd.
-fn add_texts(texts: &mut BTreeMap<String, String>, value: Value, member: &'static str, odd: &mut Vec<&'static str>) {
+fn add_texts(texts: &mut BTreeMap<String, Text>, value: Value, member: &'static str, odd: &mut Vec<&'static str>) {
     let Some(members) = members(value) else { return odd.push(member) };
     for (name, value) in members {
         match text(value) {
-            Ok(text) => texts.extend(text.map(|text| (name, text))),
+            Ok(Some(text)) => {
+                texts.insert(name, Text { text, from: 0 });
+            }
+            Ok(None) => {}
             Err(NotText) => odd.push(member),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::docker_config::{Document, Registry};
+use super::docker_config::{Document, Entry, Registry, Text};
 
 /// The one config, and what it could not have.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -18,59 +18,74 @@ pub(super) struct Merged {
 /// Docker asks a helper instead of looking into `auths`. So a helper is left out where a later config has a credential
 /// for its registry, and a helper for all registries where another config has a credential for any.
 pub(super) fn merge(sources: Vec<(String, Document)>) -> Merged {
-    let names: Vec<String> = sources.iter().map(|(name, _)| name.clone()).collect();
-    let name = |at: usize| names.get(at).map(String::as_str).unwrap_or_default();
+    let mut names = Vec::new();
     let mut merged = Merged::default();
-    // With the index of the source.
-    let mut auths = BTreeMap::new();
-    let mut helpers = BTreeMap::new();
     let mut store = None;
-    for (at, (name, document)) in sources.into_iter().enumerate() {
-        let odd = document.odd.iter().map(|member| format!("{member} of {name} is left out: it is not text"));
-        merged.left_out.extend(odd);
-        auths.extend(document.auths.into_iter().map(|(registry, entry)| (registry, (at, entry))));
-        merged.config.headers.extend(document.headers);
-        helpers.extend(document.helpers.into_iter().map(|(registry, helper)| (registry, (at, helper))));
-        if !document.store.is_empty() {
-            store = Some((at, document.store));
+    let config = &mut merged.config;
+    for (from, (name, document)) in sources.into_iter().enumerate() {
+        for member in document.odd {
+            merged.left_out.push(format!("{member} of {name} is left out: it is not text"));
         }
+        for (registry, entry) in document.auths {
+            config.auths.insert(registry, Entry { from, ..entry });
+        }
+        for (header, value) in document.headers {
+            config.headers.insert(header, Text { from, ..value });
+        }
+        for (registry, helper) in document.helpers {
+            config.helpers.insert(registry, Text { from, ..helper });
+        }
+        if !document.store.is_empty() {
+            store = Some((from, document.store));
+        }
+        names.push(name);
     }
-    let credentials = || auths.iter().filter(|(_, (_, entry))| entry.is_credential());
-    let mut latest: BTreeMap<&str, usize> = BTreeMap::new();
-    for (registry, (at, _)) in credentials() {
-        let latest = latest.entry(host(registry)).or_insert(*at);
-        *latest = (*latest).max(*at);
-    }
-    if let Some((at, helper)) = store {
-        match credentials().find(|(_, (other, _))| *other != at) {
-            None => merged.config.store = helper,
+    let name = |from: usize| names.get(from).map(String::as_str).unwrap_or_default();
+    if let Some((from, helper)) = store {
+        match config.auths.iter().find(|(_, entry)| entry.from != from && entry.is_credential()) {
+            None => config.store = helper,
             Some((registry, _)) => merged.left_out.push(format!(
                 "credsStore {helper} of {} is left out: docker would ask it for {} too, for which another secret has a \
                  credential; name the helper's registries in credHelpers",
-                name(at),
+                name(from),
                 Registry::new(registry)
             )),
         }
     }
-    for (registry, (at, helper)) in helpers {
-        if latest.get(host(&registry)).is_some_and(|latest| *latest > at) {
+    for (registry, helper) in std::mem::take(&mut config.helpers) {
+        let mut entries = for_host(&config.auths, host(&registry));
+        if entries.any(|entry| entry.from > helper.from && entry.is_credential()) {
             merged.left_out.push(format!(
-                "the helper {helper} of {} for {} is left out: a later secret has a credential for this registry",
-                name(at),
+                "the helper {} of {} for {} is left out: a later secret has a credential for this registry",
+                helper.text,
+                name(helper.from),
                 Registry::new(&registry)
             ));
         } else {
-            merged.config.helpers.insert(registry, helper);
+            drop(entries);
+            config.helpers.insert(registry, helper);
         }
     }
-    merged.config.auths = auths.into_iter().map(|(registry, (_, entry))| (registry, entry)).collect();
     merged
 }
+
+/// The entries for a host, however it is written.
+fn for_host<'a>(auths: &'a BTreeMap<String, Entry>, host: &str) -> impl Iterator<Item = &'a Entry> {
+    SCHEMES.into_iter().flat_map(move |scheme| {
+        let alone = format!("{scheme}{host}");
+        let start = format!("{alone}/");
+        let with_path = auths.range(start.clone()..).take_while(move |(key, _)| key.starts_with(&start));
+        auths.get(&alone).into_iter().chain(with_path.map(|(_, entry)| entry))
+    })
+}
+
+/// What may stand in front of a host.
+const SCHEMES: [&str; 3] = ["https://", "http://", ""];
 
 /// The host of a registry's name, as docker compares them.
 /// <https://github.com/docker/cli/blob/master/cli/config/credentials/file_store.go>
 fn host(key: &str) -> &str {
-    let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    let key = SCHEMES.into_iter().find_map(|scheme| key.strip_prefix(scheme)).unwrap_or(key);
     key.split('/').next().unwrap_or_default()
 }
 
@@ -140,6 +155,11 @@ mod tests {
             left_out,
             ["the helper h of 1 for x is left out: a later secret has a credential for this registry"]
         );
+        for other in ["x.io", "https://y", "http://x/v1"] {
+            let entry = format!(r#"{{"auths":{{"{other}":{{"auth":"1"}}}}}}"#);
+            let (_, left_out) = merged(&[r#"{"credHelpers":{"x":"h"}}"#, &entry]);
+            assert_eq!(left_out.len(), usize::from(other == "http://x/v1"), "{other}");
+        }
         let (json, left_out) = merged(&[entry, helper]);
         assert!(json.ends_with(r#""credHelpers":{"x":"h","y":"h"}}"#), "{json}");
         assert_eq!(left_out, [""; 0]);

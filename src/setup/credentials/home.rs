@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -87,7 +87,7 @@ enum What {
     File(PathBuf),
 }
 
-/// All parts of a tree, each behind its directory, in the order of their names. What is not there is no part.
+/// All parts of a tree, each behind its directory. What is not there is no part.
 fn find(root: &Path) -> Result<Vec<Found>, CopyError> {
     let mut found = Vec::new();
     let mut waiting = vec![PathBuf::new()];
@@ -103,10 +103,10 @@ fn find(root: &Path) -> Result<Vec<Found>, CopyError> {
             continue;
         }
         let entries = fs::read_dir(&path).map_err(|error| CopyError::Source(CallError::of("open", &path)(error)))?;
-        let names = entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>();
-        let mut names = names.map_err(|error| CopyError::List(CallError::of("readdirent", &path)(error)))?;
-        names.sort_unstable_by(|one, other| other.cmp(one));
-        waiting.extend(names.into_iter().map(|name| below.join(name)));
+        for entry in entries {
+            let entry = entry.map_err(|error| CopyError::List(CallError::of("readdirent", &path)(error)))?;
+            waiting.push(below.join(entry.file_name()));
+        }
         found.push(Found { below, what: What::Directory });
     }
     Ok(found)
@@ -115,7 +115,7 @@ fn find(root: &Path) -> Result<Vec<Found>, CopyError> {
 /// Copies the content of a file, or of what a link leads to. A new copy can be read by its owner alone; an old one keeps
 /// its mode.
 fn copy_file(source: &Path, destination: &Path) -> Result<(), CopyError> {
-    let (from, file_type) = match file::open(source, OpenOptions::new().read(true)) {
+    let (mut from, file_type) = match file::open(source, OpenOptions::new().read(true)) {
         Ok(opened) => opened,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(CopyError::Source(CallError::of("open", source)(error))),
@@ -126,7 +126,7 @@ fn copy_file(source: &Path, destination: &Path) -> Result<(), CopyError> {
     // Not cut before it is known to be another file.
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let (to, file_type) = file::open(destination, options)
+    let (mut to, file_type) = file::open(destination, options)
         .map_err(|error| CopyError::Destination(CallError::of("open", destination)(error)))?;
     let failed = |call, path| move |error| CopyError::Content(CallError::of(call, path)(error));
     if same(&from, &to).map_err(failed("stat", destination))? {
@@ -136,7 +136,12 @@ fn copy_file(source: &Path, destination: &Path) -> Result<(), CopyError> {
         // A link to /dev/null has no length.
         to.set_len(0).map_err(failed("truncate", destination))?;
     }
-    io::copy(&mut &from, &mut &to).map(drop).map_err(failed("write", destination))
+    let mut buffer = [0; 8 * 1024];
+    loop {
+        let length = from.read(&mut buffer).map_err(failed("read", source))?;
+        let Some(read) = buffer.get(..length).filter(|read| !read.is_empty()) else { return Ok(()) };
+        to.write_all(read).map_err(failed("write", destination))?;
+    }
 }
 
 /// Whether both are one file, by whatever paths: in a home directory that is the directory of credentials, for one.
