@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use cel_core::CheckErrorKind;
 use cel_core::types::{BinaryOp, CelType, ComprehensionData, Expr, ListElement, MapEntry, Spanned, SpannedExpr};
 
+use super::error::Reason;
 use super::functions::{ADDABLE, BOUNDED, HAS, INDEX};
-use super::no_overload;
 
 /// What macros call the value that they gather.
 const GATHERED: &str = "__result__";
@@ -15,15 +16,16 @@ const TYPES: [&str; 12] =
     ["bool", "bytes", "double", "dyn", "int", "list", "map", "null_type", "optional_type", "string", "type", "uint"];
 
 /// Refuses names by which an expression would get at what is not its own.
-pub(super) fn own_names(text: &str) -> Result<(), String> {
+pub(super) fn own_names(text: &str) -> Result<(), Reason> {
     if text.contains(GATHERED) {
-        return Err(format!("undeclared reference to '{GATHERED}' (in container '')"));
+        let name = GATHERED.to_owned();
+        return Err(Reason::Mistake(CheckErrorKind::UndeclaredReference { container: String::new(), name }));
     }
     Ok(())
 }
 
 /// Checks what stands beside each other, and puts calls of our own functions where the crate's evaluation is wrong.
-pub(super) fn prepare(expression: SpannedExpr, types: &HashMap<i64, CelType>) -> Result<SpannedExpr, String> {
+pub(super) fn prepare(expression: SpannedExpr, types: &HashMap<i64, CelType>) -> Result<SpannedExpr, Reason> {
     Preparation { types }.expression(expression)
 }
 
@@ -32,14 +34,15 @@ struct Preparation<'a> {
 }
 
 impl Preparation<'_> {
-    fn expression(&self, expression: SpannedExpr) -> Result<SpannedExpr, String> {
+    fn expression(&self, expression: SpannedExpr) -> Result<SpannedExpr, Reason> {
         let Spanned { id, node, span } = expression;
         let node = match node {
             Expr::Binary { op, left, right } => return self.binary(id, span, op, left, right),
             Expr::Ternary { cond, then_expr, else_expr } => {
                 let (then_type, else_type) = (self.of(&then_expr), self.of(&else_expr));
                 if !agree(then_type, else_type) {
-                    return Err(no_overload("_?_:_", [self.of(&cond), then_type, else_type]));
+                    let types = [self.of(&cond), then_type, else_type].map(CelType::clone).to_vec();
+                    return Err(Reason::Overload { function: "_?_:_", types });
                 }
                 Expr::Ternary {
                     cond: self.boxed(cond)?,
@@ -48,7 +51,7 @@ impl Preparation<'_> {
                 }
             }
             Expr::Index { optional: true, .. } | Expr::Member { optional: true, .. } => {
-                return Err("unsupported syntax '?': optional values are not part of the standard library".to_owned());
+                return Err(Reason::Optional);
             }
             Expr::Index { expr, index, optional: false } => {
                 call(id, INDEX, vec![self.expression(*expr)?, self.expression(*index)?], &span)
@@ -66,8 +69,8 @@ impl Preparation<'_> {
             Expr::List(elements) => Expr::List(self.elements(elements)?),
             Expr::Map(entries) => Expr::Map(self.entries(entries)?),
             Expr::Comprehension(comprehension) => Expr::Comprehension(self.comprehension(comprehension)?),
-            Expr::Struct { .. } => return Err("this version cannot make protobuf messages".to_owned()),
-            Expr::Bind { .. } | Expr::Error => return Err("this version does not know what is written here".to_owned()),
+            Expr::Struct { .. } => return Err(Reason::Message),
+            Expr::Bind { .. } | Expr::Error => return Err(Reason::Unknown),
             Expr::Null
             | Expr::Bool(_)
             | Expr::Int(_)
@@ -81,7 +84,8 @@ impl Preparation<'_> {
         Ok(Spanned::new(id, node, span))
     }
 
-    fn boxed(&self, expression: Box<SpannedExpr>) -> Result<Box<SpannedExpr>, String> {
+    #[expect(clippy::boxed_local, reason = "that is how the expressions hold each other")]
+    fn boxed(&self, expression: Box<SpannedExpr>) -> Result<Box<SpannedExpr>, Reason> {
         self.expression(*expression).map(Box::new)
     }
 
@@ -93,7 +97,7 @@ impl Preparation<'_> {
         op: BinaryOp,
         left: Box<SpannedExpr>,
         right: Box<SpannedExpr>,
-    ) -> Result<SpannedExpr, String> {
+    ) -> Result<SpannedExpr, Reason> {
         let (left_type, right_type) = (self.of(&left), self.of(&right));
         let (left, mut right) = (self.boxed(left)?, self.boxed(right)?);
         let fits = match op {
@@ -121,7 +125,8 @@ impl Preparation<'_> {
             | BinaryOp::Or => true,
         };
         if !fits {
-            return Err(no_overload(operator(op), [left_type, right_type]));
+            let types = vec![left_type.clone(), right_type.clone()];
+            return Err(Reason::Overload { function: operator(op), types });
         }
         let unknown = |kind: &CelType| matches!(kind, CelType::Dyn);
         let wrap_right = op == BinaryOp::Add && unknown(left_type) && unknown(right_type);
@@ -135,7 +140,7 @@ impl Preparation<'_> {
         Ok(if bounded { Spanned::new(id, call(id, BOUNDED, vec![result], &span), span) } else { result })
     }
 
-    fn elements(&self, elements: Vec<ListElement>) -> Result<Vec<ListElement>, String> {
+    fn elements(&self, elements: Vec<ListElement>) -> Result<Vec<ListElement>, Reason> {
         let element = |element: ListElement| {
             refuse_optional(element.optional)?;
             Ok(ListElement { expr: self.expression(element.expr)?, optional: false })
@@ -143,7 +148,7 @@ impl Preparation<'_> {
         elements.into_iter().map(element).collect()
     }
 
-    fn entries(&self, entries: Vec<MapEntry>) -> Result<Vec<MapEntry>, String> {
+    fn entries(&self, entries: Vec<MapEntry>) -> Result<Vec<MapEntry>, Reason> {
         let entry = |entry: MapEntry| {
             refuse_optional(entry.optional)?;
             let (key, value) = (self.expression(entry.key)?, self.expression(entry.value)?);
@@ -152,7 +157,7 @@ impl Preparation<'_> {
         entries.into_iter().map(entry).collect()
     }
 
-    fn comprehension(&self, comprehension: ComprehensionData) -> Result<ComprehensionData, String> {
+    fn comprehension(&self, comprehension: ComprehensionData) -> Result<ComprehensionData, Reason> {
         let ComprehensionData {
             iter_var,
             iter_var2,
@@ -164,7 +169,7 @@ impl Preparation<'_> {
             result,
         } = comprehension;
         if TYPES.contains(&iter_var.as_str()) {
-            return Err(format!("this version cannot use '{iter_var}', the name of a type, as a variable"));
+            return Err(Reason::TypeAsVariable(iter_var));
         }
         Ok(ComprehensionData {
             iter_var,
@@ -183,9 +188,9 @@ impl Preparation<'_> {
     }
 }
 
-fn refuse_optional(optional: bool) -> Result<(), String> {
+fn refuse_optional(optional: bool) -> Result<(), Reason> {
     if optional {
-        return Err("unsupported syntax '?': optional values are not part of the standard library".to_owned());
+        return Err(Reason::Optional);
     }
     Ok(())
 }
@@ -208,17 +213,6 @@ fn agree(left: &CelType, right: &CelType) -> bool {
             agree(left_key, right_key) && agree(left_value, right_value)
         }
         _ => left == right,
-    }
-}
-
-/// A type in Tekton's words.
-pub(super) fn type_name(kind: &CelType) -> String {
-    match kind {
-        CelType::List(element) => format!("list({})", type_name(element)),
-        CelType::Map(key, value) => format!("map({}, {})", type_name(key), type_name(value)),
-        CelType::Type(inner) => format!("type({})", type_name(inner)),
-        CelType::TypeVar(_) | CelType::TypeParam(_) => "dyn".to_owned(),
-        _ => kind.display_name(),
     }
 }
 
