@@ -167,6 +167,8 @@ const TRUE: &[&str] = &[
     "[1].exists(x, [2].exists(x, x == 2))",
     "['a', 'b'].exists(x, x in ['b', 'c'])",
     "[[1, 2], [3]].all(x, x.size() > 0)",
+    // An oddity of cel-go.
+    "[1.5, 2.0].all(x, x > 1) && [2u].exists(x, x >= 1) && [1].all(x, x < 1.5)",
 ];
 
 /// Expressions without a value, and a part of the sentence. `cel-go` fails at each, too.
@@ -197,6 +199,7 @@ const FAILING: &[(&str, &str)] = &[
     ("'1' != 1", "found no matching overload for '_!=_' applied to '(string, int)'"),
     ("1 == 1.0", "found no matching overload for '_==_' applied to '(int, double)'"),
     ("1 == 1u", "found no matching overload for '_==_' applied to '(int, uint)'"),
+    ("[1.5].map(x, x > 1)[0] && 1.5 > 1", "found no matching overload for '_>_' applied to '(double, int)'"),
     ("1 < 1.5", "found no matching overload for '_<_' applied to '(int, double)'"),
     ("'a' == null", "found no matching overload for '_==_' applied to '(string, null)'"),
     ("[1] == ['a']", "found no matching overload for '_==_' applied to '(list(int), list(string))'"),

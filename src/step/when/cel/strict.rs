@@ -15,6 +15,9 @@ const GATHERED: &str = "__result__";
 const TYPES: [&str; 12] =
     ["bool", "bytes", "double", "dyn", "int", "list", "map", "null_type", "optional_type", "string", "type", "uint"];
 
+/// The types of numbers.
+pub(super) const NUMBERS: [CelType; 3] = [CelType::Int, CelType::UInt, CelType::Double];
+
 /// Refuses names by which an expression would get at what is not its own.
 pub(super) fn own_names(text: &str) -> Result<(), Reason> {
     if text.contains(GATHERED) {
@@ -26,11 +29,13 @@ pub(super) fn own_names(text: &str) -> Result<(), Reason> {
 
 /// Checks what stands beside each other, and puts calls of our own functions where the crate's evaluation is wrong.
 pub(super) fn prepare(expression: SpannedExpr, types: &HashMap<i64, CelType>) -> Result<SpannedExpr, Reason> {
-    Preparation { types }.expression(expression)
+    Preparation { types, in_macro: false }.expression(expression)
 }
 
 struct Preparation<'a> {
     types: &'a HashMap<i64, CelType>,
+    /// Whether this is what a macro does with each element.
+    in_macro: bool,
 }
 
 impl Preparation<'_> {
@@ -113,16 +118,11 @@ impl Preparation<'_> {
                 (CelType::Map(..), _) | (_, CelType::Map(..)) => false,
                 _ => true,
             },
-            BinaryOp::Sub
-            | BinaryOp::Mul
-            | BinaryOp::Div
-            | BinaryOp::Mod
-            | BinaryOp::Lt
-            | BinaryOp::Le
-            | BinaryOp::Gt
-            | BinaryOp::Ge
-            | BinaryOp::And
-            | BinaryOp::Or => true,
+            // Numbers of different types are ordered in macros only: an oddity of cel-go.
+            BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge => {
+                self.in_macro || !is_number(left_type) || !is_number(right_type) || left_type == right_type
+            }
+            BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Mod | BinaryOp::And | BinaryOp::Or => true,
         };
         if !fits {
             let types = vec![left_type.clone(), right_type.clone()];
@@ -171,15 +171,16 @@ impl Preparation<'_> {
         if TYPES.contains(&iter_var.as_str()) {
             return Err(Reason::TypeAsVariable(iter_var));
         }
+        let each = Self { in_macro: true, ..*self };
         Ok(ComprehensionData {
             iter_var,
             iter_var2,
             iter_range: self.boxed(iter_range)?,
             accu_var,
             accu_init: self.boxed(accu_init)?,
-            loop_condition: self.boxed(loop_condition)?,
-            loop_step: self.boxed(loop_step)?,
-            result: self.boxed(result)?,
+            loop_condition: each.boxed(loop_condition)?,
+            loop_step: each.boxed(loop_step)?,
+            result: each.boxed(result)?,
         })
     }
 
@@ -198,6 +199,10 @@ fn refuse_optional(optional: bool) -> Result<(), Reason> {
 /// A call of one of our own functions, whose names nobody can write.
 fn call(id: i64, function: &str, args: Vec<SpannedExpr>, span: &std::ops::Range<usize>) -> Expr {
     Expr::Call { expr: Box::new(Spanned::new(id, Expr::Ident(function.to_owned()), span.clone())), args }
+}
+
+fn is_number(kind: &CelType) -> bool {
+    NUMBERS.contains(kind)
 }
 
 /// Whether values of the two types may be compared: nothing is converted, and what is only known later goes with anything.
