@@ -341,9 +341,10 @@ impl Pass<'_> {
             Timeout::After(limit) => limit.min(when::LIMIT),
             Timeout::Unlimited | Timeout::Negative => when::LIMIT,
         };
-        let failure = |error: WhenError| match error {
-            WhenError::TimedOut(limit) if self.spec.timeout == Timeout::After(limit) => Outcome::TimedOut,
-            error => cannot_execute(&error.to_string()),
+        let own_limit = Timeout::After(limit) == self.spec.timeout;
+        let failure = |error: WhenError| {
+            let timed_out = own_limit && matches!(error, WhenError::TimedOut(_));
+            if timed_out { Outcome::TimedOut } else { cannot_execute(&error.to_string()) }
         };
         let mask = self.signals.found_mask();
         let Some(mut evaluation) = Evaluation::start(expressions, limit, &mask).map_err(failure)? else {

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{WhenError, WhenExpression};
 use crate::outcome::ChildExit;
-use crate::sys::cause::Cause;
 use crate::sys::helper::{Ended, Helper};
 use crate::sys::isolation;
 use crate::sys::process::ProcessId;
@@ -48,10 +47,8 @@ impl Evaluation {
             return Err(WhenError::NotBuilt(first.to_owned()));
         }
         let parent = std::process::id();
-        match Helper::start(limit, |pipe| in_child(expressions, pipe, parent, mask)) {
-            Ok(helper) => Ok(Some(Self { helper, limit })),
-            Err(error) => Err(WhenError::NoProcess(Cause(&error).to_string())),
-        }
+        let helper = Helper::start(limit, |pipe| in_child(expressions, pipe, parent, mask));
+        Ok(Some(Self { helper: helper.map_err(WhenError::NoProcess)?, limit }))
     }
 
     /// The descriptor that becomes readable when there is news.
@@ -89,11 +86,11 @@ fn read(ended: Ended, limit: Duration) -> Result<bool, WhenError> {
         Ended::Document(bytes) => match serde_json::from_slice(&bytes) {
             Ok(Answer::Holds(holds)) => Ok(holds),
             Ok(Answer::Fails(reason)) => Err(WhenError::Cel(reason)),
-            Err(error) => Err(WhenError::Answer(error.to_string())),
+            Err(error) => Err(WhenError::Answer(error)),
         },
         Ended::Died(exit) => Err(WhenError::Died(exit)),
         Ended::TimedOut => Err(WhenError::TimedOut(limit)),
-        Ended::TooLong => Err(WhenError::Answer("it is longer than 1 MiB".to_owned())),
+        Ended::TooLong => Err(WhenError::TooLong),
     }
 }
 
@@ -118,7 +115,7 @@ fn evaluate<'a>(mut texts: impl Iterator<Item = &'a str>, holds: impl Fn(&str) -
 
 #[cfg(feature = "cel")]
 fn holds(text: &str) -> Result<bool, String> {
-    super::cel::holds(text)
+    super::cel::holds(text).map_err(|error| error.to_string())
 }
 
 /// Without the feature no child is made.
@@ -152,8 +149,8 @@ mod tests {
     fn every_end_of_the_child_but_an_answer_is_a_failure_with_a_sentence() {
         let limit = Duration::from_secs(7);
         let document = |answer| Ended::Document(serde_json::to_vec(&answer).unwrap());
-        assert_eq!(read(document(Answer::Holds(true)), limit), Ok(true));
-        assert_eq!(read(document(Answer::Holds(false)), limit), Ok(false));
+        assert!(read(document(Answer::Holds(true)), limit).unwrap());
+        assert!(!read(document(Answer::Holds(false)), limit).unwrap());
         for (ended, part) in [
             (document(Answer::Fails("no x".to_owned())), "no x"),
             (Ended::Document(Vec::new()), "cannot be read"),

@@ -1,6 +1,8 @@
 //! The JSON of `-when_expressions`, read as Go's `encoding/json` reads it, and refused in its words.
 //! <https://pkg.go.dev/encoding/json#Unmarshal>
 
+use std::fmt;
+
 use super::WhenExpression;
 
 /// How deep values may stand in each other. Go has 10000; only members that nobody reads could go so deep.
@@ -9,11 +11,79 @@ const DEPTH: usize = 1000;
 /// Go's names of the types that are read into.
 const LIST: &str = "value of type types.WhenExpressions";
 const EXPRESSION: &str = "value of type types.WhenExpression";
+const INPUT: &str = "struct field WhenExpression.input of type string";
+const OPERATOR: &str = "struct field WhenExpression.operator of type selection.Operator";
+const CEL: &str = "struct field WhenExpression.cel of type string";
+const VALUES: &str = "struct field WhenExpression.values of type []string";
+const VALUE: &str = "struct field WhenExpression.values of type string";
 
-/// The text as expressions, or Go's words for what is wrong with it.
+/// What is wrong with a text, in Go's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// It ends too early.
+    #[error("unexpected end of JSON input")]
+    End,
+    /// A character stands where it must not.
+    #[error("invalid character '{}' {context}", Character(*.byte))]
+    Invalid {
+        /// Its first byte, which Go takes for the character.
+        byte: u8,
+        /// Where it stands.
+        context: Context,
+    },
+    /// A value is of a wrong type.
+    #[error("json: cannot unmarshal {found} into Go {target}")]
+    Mismatch {
+        /// The kind of value.
+        found: &'static str,
+        /// Go's name of what it is read into.
+        target: &'static str,
+    },
+}
+
+/// Where a character stands that must not stand there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Context {
+    /// In one of Go's phrases for it.
+    Phrase(&'static str),
+    /// In the middle of a word, where this was expected.
+    Literal(&'static str, char),
+}
+
+impl fmt::Display for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Phrase(phrase) => f.write_str(phrase),
+            Self::Literal(word, expected) => write!(f, "in literal {word} (expecting '{expected}')"),
+        }
+    }
+}
+
+/// A byte, shown as the character that Go takes it for.
+struct Character(u8);
+
+impl fmt::Display for Character {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match char::from(self.0) {
+            '\'' => f.write_str(r"\'"),
+            '"' => f.write_str("\""),
+            '\x07' => f.write_str(r"\a"),
+            '\x08' => f.write_str(r"\b"),
+            '\x0b' => f.write_str(r"\v"),
+            '\x0c' => f.write_str(r"\f"),
+            character @ ('\\' | '\n' | '\r' | '\t') => write!(f, "{}", character.escape_default()),
+            character @ (' '..='~' | '¡'..='¬' | '®'..='ÿ') => write!(f, "{character}"),
+            character if character.is_ascii() => write!(f, "\\x{:02x}", self.0),
+            _ => write!(f, "\\u{:04x}", self.0),
+        }
+    }
+}
+
+/// The text as expressions.
 ///
-/// A syntax error counts before a value of a wrong type; of those, the first counts.
-pub(super) fn read(text: &str) -> Result<Vec<WhenExpression>, String> {
+/// # Errors
+/// What is wrong with it: a syntax error before a value of a wrong type; of those, the first.
+pub(super) fn read(text: &str) -> Result<Vec<WhenExpression>, JsonError> {
     let mut reader = Reader { text, at: 0, mismatch: None };
     let expressions = reader.expressions()?;
     reader.skip_space();
@@ -52,73 +122,76 @@ struct Reader<'a> {
     text: &'a str,
     at: usize,
     /// The first value of a wrong type.
-    mismatch: Option<String>,
+    mismatch: Option<JsonError>,
 }
 
 impl Reader<'_> {
     /// A list of expressions; null is an empty one.
-    fn expressions(&mut self) -> Result<Vec<WhenExpression>, String> {
-        match self.kind()? {
-            Kind::Array => self.array(|reader| reader.expression()),
-            other => self.unfit(other, LIST, 0),
-        }
+    fn expressions(&mut self) -> Result<Vec<WhenExpression>, JsonError> {
+        let found = self.kind()?;
+        if found == Kind::Array { self.array(Self::expression) } else { self.unfit(found, LIST, 0) }
     }
 
     /// One expression; null is an empty one.
-    fn expression(&mut self) -> Result<WhenExpression, String> {
-        match self.kind()? {
-            Kind::Object => {
-                let mut expression = WhenExpression::default();
-                self.object(|reader, name| reader.member(&mut expression, name))?;
-                Ok(expression)
-            }
-            other => self.unfit(other, EXPRESSION, 1),
+    fn expression(&mut self) -> Result<WhenExpression, JsonError> {
+        let found = self.kind()?;
+        if found != Kind::Object {
+            return self.unfit(found, EXPRESSION, 1);
         }
+        let mut expression = WhenExpression::default();
+        self.object(|reader, name| reader.member(&mut expression, name))?;
+        Ok(expression)
     }
 
     /// A member of an expression: known whatever the case of its letters; the last one of a name counts.
-    fn member(&mut self, expression: &mut WhenExpression, name: &str) -> Result<(), String> {
+    fn member(&mut self, expression: &mut WhenExpression, name: &str) -> Result<(), JsonError> {
         // Also the letter that only looks old: Go folds ſ to s.
         match name.to_lowercase().replace('ſ', "s").as_str() {
-            "input" => self.text_into(&mut expression.input, "input", "string"),
-            "operator" => self.text_into(&mut expression.operator, "operator", "selection.Operator"),
-            "cel" => self.text_into(&mut expression.cel, "cel", "string"),
+            "input" => self.text_into(&mut expression.input, INPUT),
+            "operator" => self.text_into(&mut expression.operator, OPERATOR),
+            "cel" => self.text_into(&mut expression.cel, CEL),
             "values" => {
-                expression.values = match self.kind()? {
-                    Kind::Array => self.array(|reader| {
-                        let mut value = String::new();
-                        reader.text_into(&mut value, "values", "string")?;
-                        Ok(value)
-                    })?,
-                    other => self.unfit(other, "struct field WhenExpression.values of type []string", 2)?,
-                };
+                expression.values = self.values()?;
                 Ok(())
             }
             _ => self.skip(2),
         }
     }
 
-    /// A string; null changes nothing.
-    fn text_into(&mut self, target: &mut String, member: &str, go_type: &str) -> Result<(), String> {
-        match self.kind()? {
-            Kind::String => *target = self.string()?,
-            other => self.unfit(other, &format!("struct field WhenExpression.{member} of type {go_type}"), 3)?,
+    /// A list of strings; null is an empty one, and in it an empty string.
+    fn values(&mut self) -> Result<Vec<String>, JsonError> {
+        let found = self.kind()?;
+        if found != Kind::Array {
+            return self.unfit(found, VALUES, 2);
         }
+        self.array(|reader| {
+            let mut value = String::new();
+            reader.text_into(&mut value, VALUE)?;
+            Ok(value)
+        })
+    }
+
+    /// A string; null changes nothing.
+    fn text_into(&mut self, text: &mut String, target: &'static str) -> Result<(), JsonError> {
+        let found = self.kind()?;
+        if found != Kind::String {
+            return self.unfit(found, target, 3);
+        }
+        *text = self.string()?;
         Ok(())
     }
 
     /// A value that is not of the type that it is read into: null stands for nothing, anything else is a mismatch.
-    fn unfit<T: Default>(&mut self, found: Kind, target: &str, depth: usize) -> Result<T, String> {
+    fn unfit<T: Default>(&mut self, found: Kind, target: &'static str, depth: usize) -> Result<T, JsonError> {
         self.skip(depth)?;
         if found != Kind::Null {
-            let mismatch = || format!("json: cannot unmarshal {} into Go {target}", found.name());
-            self.mismatch.get_or_insert_with(mismatch);
+            self.mismatch.get_or_insert(JsonError::Mismatch { found: found.name(), target });
         }
         Ok(T::default())
     }
 
     /// Reads over any value.
-    fn skip(&mut self, depth: usize) -> Result<(), String> {
+    fn skip(&mut self, depth: usize) -> Result<(), JsonError> {
         match self.kind()? {
             Kind::Object | Kind::Array if depth > DEPTH => Err(self.invalid("exceeded max depth")),
             Kind::Object => self.object(|reader, _| reader.skip(depth + 1)),
@@ -130,7 +203,7 @@ impl Reader<'_> {
     }
 
     /// The members of an object, in order.
-    fn object(&mut self, mut member: impl FnMut(&mut Self, &str) -> Result<(), String>) -> Result<(), String> {
+    fn object(&mut self, mut member: impl FnMut(&mut Self, &str) -> Result<(), JsonError>) -> Result<(), JsonError> {
         const KEY: &str = "looking for beginning of object key string";
         self.at += 1;
         self.skip_space();
@@ -159,7 +232,7 @@ impl Reader<'_> {
     }
 
     /// The elements of an array, in order.
-    fn array<T>(&mut self, mut element: impl FnMut(&mut Self) -> Result<T, String>) -> Result<Vec<T>, String> {
+    fn array<T>(&mut self, mut element: impl FnMut(&mut Self) -> Result<T, JsonError>) -> Result<Vec<T>, JsonError> {
         let mut elements = Vec::new();
         self.at += 1;
         self.skip_space();
@@ -182,7 +255,7 @@ impl Reader<'_> {
     }
 
     /// A string; half a surrogate pair becomes U+FFFD.
-    fn string(&mut self) -> Result<String, String> {
+    fn string(&mut self) -> Result<String, JsonError> {
         const TEXT: &str = "in string literal";
         let mut text = String::new();
         self.at += 1;
@@ -207,7 +280,7 @@ impl Reader<'_> {
     }
 
     /// What stands behind a backslash.
-    fn escape(&mut self) -> Result<char, String> {
+    fn escape(&mut self) -> Result<char, JsonError> {
         let character = match self.peek() {
             Some(same @ ('"' | '\\' | '/')) => same,
             Some('b') => '\x08',
@@ -226,7 +299,7 @@ impl Reader<'_> {
     }
 
     /// What stands behind `\u`, with the other half of a pair.
-    fn unicode(&mut self) -> Result<char, String> {
+    fn unicode(&mut self) -> Result<char, JsonError> {
         let first = self.hexadecimal()?;
         let after_first = self.at;
         if (0xd800..0xdc00).contains(&first) && self.rest().starts_with("\\u") {
@@ -240,7 +313,7 @@ impl Reader<'_> {
         Ok(char::from_u32(first.into()).unwrap_or(char::REPLACEMENT_CHARACTER))
     }
 
-    fn hexadecimal(&mut self) -> Result<u16, String> {
+    fn hexadecimal(&mut self) -> Result<u16, JsonError> {
         let mut number = 0;
         for _ in 0..4 {
             match self.peek().and_then(|digit| digit.to_digit(16)).and_then(|digit| u16::try_from(digit).ok()) {
@@ -252,7 +325,7 @@ impl Reader<'_> {
         Ok(number)
     }
 
-    fn number(&mut self) -> Result<(), String> {
+    fn number(&mut self) -> Result<(), JsonError> {
         let digits = |reader: &mut Self| {
             let from = reader.at;
             while reader.peek().is_some_and(|digit| digit.is_ascii_digit()) {
@@ -287,7 +360,7 @@ impl Reader<'_> {
     }
 
     /// `true`, `false` or `null`.
-    fn literal(&mut self) -> Result<(), String> {
+    fn literal(&mut self) -> Result<(), JsonError> {
         let word = match self.peek() {
             Some('t') => "true",
             Some('f') => "false",
@@ -295,7 +368,7 @@ impl Reader<'_> {
         };
         for expected in word.chars() {
             if self.peek() != Some(expected) {
-                return Err(self.invalid(&format!("in literal {word} (expecting '{expected}')")));
+                return Err(self.invalid_in(Context::Literal(word, expected)));
             }
             self.at += 1;
         }
@@ -303,7 +376,7 @@ impl Reader<'_> {
     }
 
     /// The kind of the next value, by its first character.
-    fn kind(&mut self) -> Result<Kind, String> {
+    fn kind(&mut self) -> Result<Kind, JsonError> {
         self.skip_space();
         match self.peek() {
             Some('{') => Ok(Kind::Object),
@@ -316,7 +389,7 @@ impl Reader<'_> {
         }
     }
 
-    fn expect(&mut self, character: char, context: &str) -> Result<(), String> {
+    fn expect(&mut self, character: char, context: &'static str) -> Result<(), JsonError> {
         self.skip_space();
         if self.peek() != Some(character) {
             return Err(self.invalid(context));
@@ -339,23 +412,14 @@ impl Reader<'_> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    /// Go's words for what stands here, where it must not.
-    fn invalid(&self, context: &str) -> String {
-        let Some(byte) = self.text.as_bytes().get(self.at) else { return "unexpected end of JSON input".to_owned() };
-        // Go takes the byte for a character.
-        let shown = match char::from(*byte) {
-            '\'' => r"\'".to_owned(),
-            '"' => "\"".to_owned(),
-            '\x07' => r"\a".to_owned(),
-            '\x08' => r"\b".to_owned(),
-            '\x0b' => r"\v".to_owned(),
-            '\x0c' => r"\f".to_owned(),
-            character @ ('\\' | '\n' | '\r' | '\t') => character.escape_default().to_string(),
-            character @ (' '..='~' | '¡'..='¬' | '®'..='ÿ') => character.to_string(),
-            character if character.is_ascii() => format!("\\x{byte:02x}"),
-            _ => format!("\\u{byte:04x}"),
-        };
-        format!("invalid character '{shown}' {context}")
+    /// What stands here must not.
+    fn invalid(&self, phrase: &'static str) -> JsonError {
+        self.invalid_in(Context::Phrase(phrase))
+    }
+
+    fn invalid_in(&self, context: Context) -> JsonError {
+        let byte = self.text.as_bytes().get(self.at);
+        byte.map_or(JsonError::End, |&byte| JsonError::Invalid { byte, context })
     }
 }
 
@@ -451,7 +515,8 @@ mod tests {
             ),
             (&deep, "invalid character '[' exceeded max depth"),
         ] {
-            assert_eq!(read(text), Err(words.to_owned()), "{}", &text[..text.len().min(80)]);
+            let error = read(text).unwrap_err();
+            assert_eq!(error.to_string(), words, "{}", &text[..text.len().min(80)]);
         }
     }
 }

@@ -4,15 +4,23 @@
 //! in tektoncd/pipeline). What is here is pure; CEL, which is somebody else's code, runs in a child (`evaluation`).
 
 #[cfg(feature = "cel")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the enums are the library's: what it adds is not known here either"
+)]
 mod cel;
 mod evaluation;
 mod json;
 
+use std::io;
 use std::time::Duration;
 
 pub use evaluation::{Evaluation, LIMIT};
+pub use json::{Context, JsonError};
 
 use crate::outcome::ChildExit;
+use crate::sys::cause::Cause;
+use crate::sys::signals;
 
 /// One condition on a step. All of a step's must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,14 +60,14 @@ pub fn decide(expressions: &[WhenExpression], cel_holds: bool) -> Verdict {
 }
 
 /// Why it is not known whether the step is wanted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum WhenError {
     /// The flag's value is not what it must be.
     #[error(
         "{0}: -when_expressions must be a JSON list such as [{{\"input\":\"a\",\"operator\":\"in\",\"values\":[\"a\",\"b\"]}},\
          {{\"cel\":\"'a' == 'a'\"}}]"
     )]
-    Json(String),
+    Json(#[from] JsonError),
     /// An expression in CEL is wrong, or has no boolean value, or cannot be evaluated by this version.
     #[error("{0}")]
     Cel(String),
@@ -70,8 +78,8 @@ pub enum WhenError {
     )]
     NotBuilt(String),
     /// There is no process to be had.
-    #[error("the process for the CEL expressions cannot be started: {0}")]
-    NoProcess(String),
+    #[error("the process for the CEL expressions cannot be started: {}", Cause(.0))]
+    NoProcess(#[source] io::Error),
     /// The child ended without an answer.
     #[error("{}", death(*.0))]
     Died(ChildExit),
@@ -80,14 +88,17 @@ pub enum WhenError {
     TimedOut(Duration),
     /// The child's answer is none.
     #[error("the answer of the process for the CEL expressions cannot be read: {0}")]
-    Answer(String),
+    Answer(#[source] serde_json::Error),
+    /// The child's answer has no end.
+    #[error("the answer of the process for the CEL expressions is longer than 1 MiB")]
+    TooLong,
 }
 
 /// What to say of a child that ended without an answer.
 fn death(exit: ChildExit) -> String {
     let end = match exit {
         ChildExit::Code(code) => format!("ended with code {code} and no answer"),
-        ChildExit::Signal(number) => format!("was killed by {}", crate::sys::signals::name(number)),
+        ChildExit::Signal(number) => format!("was killed by {}", signals::name(number)),
     };
     format!("the process for the CEL expressions {end}: they are nested too deeply, or need too much memory")
 }
@@ -100,7 +111,7 @@ pub fn parse(json: &str) -> Result<Vec<WhenExpression>, WhenError> {
     if json.is_empty() {
         return Ok(Vec::new());
     }
-    json::read(json).map_err(WhenError::Json)
+    Ok(json::read(json)?)
 }
 
 #[cfg(test)]
@@ -158,7 +169,7 @@ mod tests {
 
     #[test]
     fn no_text_is_no_expression_and_a_mistake_is_told_in_gos_words_first() {
-        assert_eq!(parse(""), Ok(Vec::new()));
+        assert!(parse("").unwrap().is_empty());
         let error = parse("[").unwrap_err().to_string();
         assert!(error.starts_with("unexpected end of JSON input: -when_expressions must be a JSON list"), "{error}");
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cel_core::types::{CelType, FunctionDecl, OverloadDecl};
 use cel_core::{EvalError, MapKey, Value};
 
+use super::strict::NUMBERS;
 use super::{conversions, pattern, times};
 
 /// `a[b]`.
@@ -27,6 +28,7 @@ pub(super) fn correct(function: &mut FunctionDecl) {
         "duration" => conversions::duration,
         "timestamp" => conversions::timestamp,
         "matches" => matches,
+        "_<_" | "_<=_" | "_>_" | "_>=_" => return order_numbers(function),
         _ => {
             if let Some(component) = times::component(&name) {
                 for overload in &mut function.overloads {
@@ -38,6 +40,17 @@ pub(super) fn correct(function: &mut FunctionDecl) {
     };
     for overload in &mut function.overloads {
         overload.implementation = Some(Arc::new(implementation));
+    }
+}
+
+/// Lets numbers of different types be ordered, which the crate evaluates, and its types do not know. Where the language
+/// forbids it, `strict` refuses it.
+fn order_numbers(function: &mut FunctionDecl) {
+    for left in NUMBERS {
+        for right in NUMBERS.into_iter().filter(|right| *right != left) {
+            let id = format!("{}{left:?}{right:?}", function.name);
+            function.overloads.push(OverloadDecl::function(id, vec![left.clone(), right], CelType::Bool));
+        }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use cel_core::CheckErrorKind;
 use cel_core::types::{BinaryOp, CelType, ComprehensionData, Expr, ListElement, MapEntry, Spanned, SpannedExpr};
 
+use super::error::Reason;
 use super::functions::{ADDABLE, BOUNDED, HAS, INDEX};
-use super::no_overload;
 
 /// What macros call the value that they gather.
 const GATHERED: &str = "__result__";
@@ -14,32 +15,39 @@ const GATHERED: &str = "__result__";
 const TYPES: [&str; 12] =
     ["bool", "bytes", "double", "dyn", "int", "list", "map", "null_type", "optional_type", "string", "type", "uint"];
 
+/// The types of numbers.
+pub(super) const NUMBERS: [CelType; 3] = [CelType::Int, CelType::UInt, CelType::Double];
+
 /// Refuses names by which an expression would get at what is not its own.
-pub(super) fn own_names(text: &str) -> Result<(), String> {
+pub(super) fn own_names(text: &str) -> Result<(), Reason> {
     if text.contains(GATHERED) {
-        return Err(format!("undeclared reference to '{GATHERED}' (in container '')"));
+        let name = GATHERED.to_owned();
+        return Err(Reason::Mistake(CheckErrorKind::UndeclaredReference { container: String::new(), name }));
     }
     Ok(())
 }
 
 /// Checks what stands beside each other, and puts calls of our own functions where the crate's evaluation is wrong.
-pub(super) fn prepare(expression: SpannedExpr, types: &HashMap<i64, CelType>) -> Result<SpannedExpr, String> {
-    Preparation { types }.expression(expression)
+pub(super) fn prepare(expression: SpannedExpr, types: &HashMap<i64, CelType>) -> Result<SpannedExpr, Reason> {
+    Preparation { types, in_macro: false }.expression(expression)
 }
 
 struct Preparation<'a> {
     types: &'a HashMap<i64, CelType>,
+    /// Whether this is what a macro does with each element.
+    in_macro: bool,
 }
 
 impl Preparation<'_> {
-    fn expression(&self, expression: SpannedExpr) -> Result<SpannedExpr, String> {
+    fn expression(&self, expression: SpannedExpr) -> Result<SpannedExpr, Reason> {
         let Spanned { id, node, span } = expression;
         let node = match node {
             Expr::Binary { op, left, right } => return self.binary(id, span, op, left, right),
             Expr::Ternary { cond, then_expr, else_expr } => {
                 let (then_type, else_type) = (self.of(&then_expr), self.of(&else_expr));
                 if !agree(then_type, else_type) {
-                    return Err(no_overload("_?_:_", [self.of(&cond), then_type, else_type]));
+                    let types = [self.of(&cond), then_type, else_type].map(CelType::clone).to_vec();
+                    return Err(Reason::Overload { function: "_?_:_", types });
                 }
                 Expr::Ternary {
                     cond: self.boxed(cond)?,
@@ -48,7 +56,7 @@ impl Preparation<'_> {
                 }
             }
             Expr::Index { optional: true, .. } | Expr::Member { optional: true, .. } => {
-                return Err("unsupported syntax '?': optional values are not part of the standard library".to_owned());
+                return Err(Reason::Optional);
             }
             Expr::Index { expr, index, optional: false } => {
                 call(id, INDEX, vec![self.expression(*expr)?, self.expression(*index)?], &span)
@@ -66,8 +74,8 @@ impl Preparation<'_> {
             Expr::List(elements) => Expr::List(self.elements(elements)?),
             Expr::Map(entries) => Expr::Map(self.entries(entries)?),
             Expr::Comprehension(comprehension) => Expr::Comprehension(self.comprehension(comprehension)?),
-            Expr::Struct { .. } => return Err("this version cannot make protobuf messages".to_owned()),
-            Expr::Bind { .. } | Expr::Error => return Err("this version does not know what is written here".to_owned()),
+            Expr::Struct { .. } => return Err(Reason::Message),
+            Expr::Bind { .. } | Expr::Error => return Err(Reason::Unknown),
             Expr::Null
             | Expr::Bool(_)
             | Expr::Int(_)
@@ -81,7 +89,8 @@ impl Preparation<'_> {
         Ok(Spanned::new(id, node, span))
     }
 
-    fn boxed(&self, expression: Box<SpannedExpr>) -> Result<Box<SpannedExpr>, String> {
+    #[expect(clippy::boxed_local, reason = "that is how the expressions hold each other")]
+    fn boxed(&self, expression: Box<SpannedExpr>) -> Result<Box<SpannedExpr>, Reason> {
         self.expression(*expression).map(Box::new)
     }
 
@@ -93,7 +102,7 @@ impl Preparation<'_> {
         op: BinaryOp,
         left: Box<SpannedExpr>,
         right: Box<SpannedExpr>,
-    ) -> Result<SpannedExpr, String> {
+    ) -> Result<SpannedExpr, Reason> {
         let (left_type, right_type) = (self.of(&left), self.of(&right));
         let (left, mut right) = (self.boxed(left)?, self.boxed(right)?);
         let fits = match op {
@@ -109,19 +118,15 @@ impl Preparation<'_> {
                 (CelType::Map(..), _) | (_, CelType::Map(..)) => false,
                 _ => true,
             },
-            BinaryOp::Sub
-            | BinaryOp::Mul
-            | BinaryOp::Div
-            | BinaryOp::Mod
-            | BinaryOp::Lt
-            | BinaryOp::Le
-            | BinaryOp::Gt
-            | BinaryOp::Ge
-            | BinaryOp::And
-            | BinaryOp::Or => true,
+            // Numbers of different types are ordered in macros only: an oddity of cel-go.
+            BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge => {
+                self.in_macro || !is_number(left_type) || !is_number(right_type) || left_type == right_type
+            }
+            BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Mod | BinaryOp::And | BinaryOp::Or => true,
         };
         if !fits {
-            return Err(no_overload(operator(op), [left_type, right_type]));
+            let types = vec![left_type.clone(), right_type.clone()];
+            return Err(Reason::Overload { function: operator(op), types });
         }
         let unknown = |kind: &CelType| matches!(kind, CelType::Dyn);
         let wrap_right = op == BinaryOp::Add && unknown(left_type) && unknown(right_type);
@@ -135,7 +140,7 @@ impl Preparation<'_> {
         Ok(if bounded { Spanned::new(id, call(id, BOUNDED, vec![result], &span), span) } else { result })
     }
 
-    fn elements(&self, elements: Vec<ListElement>) -> Result<Vec<ListElement>, String> {
+    fn elements(&self, elements: Vec<ListElement>) -> Result<Vec<ListElement>, Reason> {
         let element = |element: ListElement| {
             refuse_optional(element.optional)?;
             Ok(ListElement { expr: self.expression(element.expr)?, optional: false })
@@ -143,7 +148,7 @@ impl Preparation<'_> {
         elements.into_iter().map(element).collect()
     }
 
-    fn entries(&self, entries: Vec<MapEntry>) -> Result<Vec<MapEntry>, String> {
+    fn entries(&self, entries: Vec<MapEntry>) -> Result<Vec<MapEntry>, Reason> {
         let entry = |entry: MapEntry| {
             refuse_optional(entry.optional)?;
             let (key, value) = (self.expression(entry.key)?, self.expression(entry.value)?);
@@ -152,7 +157,7 @@ impl Preparation<'_> {
         entries.into_iter().map(entry).collect()
     }
 
-    fn comprehension(&self, comprehension: ComprehensionData) -> Result<ComprehensionData, String> {
+    fn comprehension(&self, comprehension: ComprehensionData) -> Result<ComprehensionData, Reason> {
         let ComprehensionData {
             iter_var,
             iter_var2,
@@ -164,17 +169,18 @@ impl Preparation<'_> {
             result,
         } = comprehension;
         if TYPES.contains(&iter_var.as_str()) {
-            return Err(format!("this version cannot use '{iter_var}', the name of a type, as a variable"));
+            return Err(Reason::TypeAsVariable(iter_var));
         }
+        let each = Self { in_macro: true, ..*self };
         Ok(ComprehensionData {
             iter_var,
             iter_var2,
             iter_range: self.boxed(iter_range)?,
             accu_var,
             accu_init: self.boxed(accu_init)?,
-            loop_condition: self.boxed(loop_condition)?,
-            loop_step: self.boxed(loop_step)?,
-            result: self.boxed(result)?,
+            loop_condition: each.boxed(loop_condition)?,
+            loop_step: each.boxed(loop_step)?,
+            result: each.boxed(result)?,
         })
     }
 
@@ -183,9 +189,9 @@ impl Preparation<'_> {
     }
 }
 
-fn refuse_optional(optional: bool) -> Result<(), String> {
+fn refuse_optional(optional: bool) -> Result<(), Reason> {
     if optional {
-        return Err("unsupported syntax '?': optional values are not part of the standard library".to_owned());
+        return Err(Reason::Optional);
     }
     Ok(())
 }
@@ -193,6 +199,10 @@ fn refuse_optional(optional: bool) -> Result<(), String> {
 /// A call of one of our own functions, whose names nobody can write.
 fn call(id: i64, function: &str, args: Vec<SpannedExpr>, span: &std::ops::Range<usize>) -> Expr {
     Expr::Call { expr: Box::new(Spanned::new(id, Expr::Ident(function.to_owned()), span.clone())), args }
+}
+
+fn is_number(kind: &CelType) -> bool {
+    NUMBERS.contains(kind)
 }
 
 /// Whether values of the two types may be compared: nothing is converted, and what is only known later goes with anything.
@@ -208,17 +218,6 @@ fn agree(left: &CelType, right: &CelType) -> bool {
             agree(left_key, right_key) && agree(left_value, right_value)
         }
         _ => left == right,
-    }
-}
-
-/// A type in Tekton's words.
-pub(super) fn type_name(kind: &CelType) -> String {
-    match kind {
-        CelType::List(element) => format!("list({})", type_name(element)),
-        CelType::Map(key, value) => format!("map({}, {})", type_name(key), type_name(value)),
-        CelType::Type(inner) => format!("type({})", type_name(inner)),
-        CelType::TypeVar(_) | CelType::TypeParam(_) => "dyn".to_owned(),
-        _ => kind.display_name(),
     }
 }
 
