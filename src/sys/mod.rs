@@ -10,6 +10,8 @@ pub mod inotify;
 pub mod isolation;
 pub mod leash;
 pub mod memory;
+pub mod pipe;
 pub mod poll;
 pub mod process;
 pub mod signals;
+pub mod stream;

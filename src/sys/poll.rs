@@ -12,11 +12,32 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 /// # Errors
 /// When the system refuses; an interruption is a wake-up like any other.
 pub fn readable(sources: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::Result<()> {
-    let mut sources: Vec<PollFd<'_>> = sources.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-    match nix::poll::poll(&mut sources, timeout(limit)) {
+    ready(sources, &[], limit)
+}
+
+/// Sleeps until one of `sources` can be read, or one of `sinks` written to, or one of either has ended, or `limit` has
+/// passed.
+///
+/// # Errors
+/// When the system refuses; an interruption is a wake-up like any other.
+pub fn ready(sources: &[BorrowedFd<'_>], sinks: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::Result<()> {
+    let wanted = |fds, flags| {
+        let fds: &[BorrowedFd<'_>] = fds;
+        fds.iter().map(move |fd| PollFd::new(*fd, flags))
+    };
+    let mut all: Vec<PollFd<'_>> =
+        wanted(sources, PollFlags::POLLIN).chain(wanted(sinks, PollFlags::POLLOUT)).collect();
+    match nix::poll::poll(&mut all, timeout(limit)) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether there is room to write now, or a reason why there never will be, which a write would tell.
+#[must_use]
+pub fn is_writable(sink: BorrowedFd<'_>) -> bool {
+    let mut sink = [PollFd::new(sink, PollFlags::POLLOUT)];
+    nix::poll::poll(&mut sink, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 /// A limit in whole milliseconds, rounded up so that a deadline has passed when the sleep ends.
@@ -29,6 +50,9 @@ fn timeout(limit: Option<Duration>) -> PollTimeout {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+
     use super::*;
 
     #[test]
@@ -43,5 +67,17 @@ mod tests {
             let expected = millis.map_or(PollTimeout::NONE, |millis| PollTimeout::try_from(millis).unwrap());
             assert_eq!(timeout(limit), expected, "{limit:?}");
         }
+    }
+
+    #[test]
+    fn room_in_a_pipe_is_seen_and_so_is_that_nobody_reads_it() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        ready(&[reader.as_fd()], &[writer.as_fd()], None).unwrap();
+        assert!(is_writable(writer.as_fd()));
+        writer.write_all(&[0; 65536]).unwrap();
+        ready(&[reader.as_fd()], &[writer.as_fd()], None).unwrap();
+        assert!(!is_writable(writer.as_fd()));
+        drop(reader);
+        assert!(is_writable(writer.as_fd()), "a write says that nobody reads");
     }
 }

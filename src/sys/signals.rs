@@ -97,10 +97,10 @@ extern "C" fn exit_with_2(_: i32) {
     super::process::exit_now(2);
 }
 
-/// Whether a signal says that nobody reads what we have written, a line of the log. It waits even where it is ignored,
-/// because it is blocked.
+/// Whether a signal says that nobody reads what we have written, a line of the log or of the step's output, or that a
+/// file may not grow any more. It waits even where it is ignored, because it is blocked.
 fn is_answer_to_own_write(signal: &siginfo) -> bool {
-    i32::try_from(signal.ssi_signo) == Ok(libc::SIGPIPE) && signal.ssi_pid == std::process::id()
+    matches!(i32::try_from(signal.ssi_signo), Ok(libc::SIGPIPE | libc::SIGXFSZ)) && signal.ssi_pid == std::process::id()
 }
 
 impl AsFd for Signals {
