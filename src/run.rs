@@ -228,7 +228,9 @@ impl Pass<'_> {
         };
         let step = Running::start(&program, &how, &self.signals).map_err(|error| match error {
             StartError::TimeIsUp => Outcome::TimedOut,
-            error => cannot_execute(&error.explain(&program)),
+            error @ (StartError::Output(_) | StartError::Program(_) | StartError::Isolated(_)) => {
+                cannot_execute(&error.explain(&program))
+            }
         })?;
         // Not before: the kernel takes its time, milliseconds at worst, to give an inotify instance back.
         drop(wait);

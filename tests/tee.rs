@@ -250,7 +250,7 @@ fn an_orphan_that_never_stops_writing_does_not_keep_the_step_from_ending() {
     let step = copied();
     let orphan = step.path("orphan");
     let file = orphan.display().to_string();
-    let script = format!("setsid yes & echo $! >{file}.new; mv {file}.new {file}");
+    let script = format!("setsid timeout 60 yes & echo $! >{file}.new; mv {file}.new {file}");
     let mut child = step.start(&["-entrypoint", "/bin/sh", "--", "-c", &script]);
     let mut output = child.stdout.take().unwrap();
     let reader = std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()).unwrap());

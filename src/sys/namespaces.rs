@@ -79,10 +79,7 @@ pub fn spawn(
         tell_mapped: tell_mapped.as_raw_fd(),
         tell_failed: tell_failed.as_raw_fd(),
     };
-    let id = match fork_into_namespaces().map_err(NamespaceError::Make)? {
-        Some(id) => id,
-        None => child.run(),
-    };
+    let Some(id) = fork_into_namespaces().map_err(NamespaceError::Make)? else { child.run() };
     drop((mapped, tell_failed));
     // Until it is told, the child waits; if the pipe ends instead, it goes without having done anything.
     map_ids(id)?;
