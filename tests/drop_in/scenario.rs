@@ -96,6 +96,8 @@ pub struct Difference {
 const TEKTON: &str = "-- tekton";
 const OURS: &str = "-- ours ";
 const NAME: &str = "== ";
+/// The parts that are no files.
+const PARTS: [&str; 4] = ["exit", "missed", "stdout", "stderr"];
 /// Behind the name of a part that is not there.
 pub const NONE: &str = "none";
 
@@ -156,12 +158,12 @@ impl Scenario {
         if scenario.argv.is_empty() && !source.lines().any(|line| line.trim() == "run") {
             return Err("nothing is run".to_owned());
         }
-        scenario.tekton = tekton.strip_prefix(TEKTON).map(Answer::parse);
+        scenario.tekton = tekton.strip_prefix(TEKTON).map(Answer::parse).transpose()?;
         for block in ours.split_inclusive('\n').collect::<String>().split(OURS).skip(1) {
             let (decisions, parts) = block.split_once('\n').unwrap_or((block, ""));
             let decisions = decisions.split_whitespace().map(str::to_owned).collect();
             let source = format!("{OURS}{}\n", block.trim_end());
-            scenario.ours.push(Difference { decisions, parts: Answer::parse(parts), source });
+            scenario.ours.push(Difference { decisions, parts: Answer::parse(parts)?, source });
         }
         Ok(scenario)
     }
@@ -284,20 +286,23 @@ fn headings(text: &str) -> Vec<(&str, Vec<&str>)> {
 }
 
 impl Answer {
-    fn parse(text: &str) -> Self {
+    fn parse(text: &str) -> Result<Self, String> {
         let part = |(line, below): (&str, Vec<&str>)| {
             let (name, rest) = match line.split_once(' ') {
                 Some((name, rest)) => (name, format!(" {rest}")),
                 None => (line, String::new()),
             };
-            (name.to_owned(), below.iter().fold(rest, |part, line| format!("{part}\n{line}")))
+            if !name.starts_with('/') && !PARTS.contains(&name) {
+                return Err(format!("no part of an answer: {line}"));
+            }
+            Ok((name.to_owned(), below.iter().fold(rest, |part, line| format!("{part}\n{line}"))))
         };
-        Self(headings(text).into_iter().map(part).collect())
+        headings(text).into_iter().map(part).collect::<Result<_, _>>().map(Self)
     }
 
     /// The parts in an order for people: how it ended, what it said, what it left.
     pub fn text(&self) -> String {
-        let rank = |name: &str| ["exit", "stdout", "stderr"].iter().position(|part| *part == name).unwrap_or(3);
+        let rank = |name: &str| PARTS.iter().position(|part| *part == name).unwrap_or(PARTS.len());
         let mut parts: Vec<(&String, &String)> = self.0.iter().collect();
         parts.sort_by_key(|(name, _)| rank(name));
         parts.into_iter().map(|(name, part)| format!("{name}{part}\n")).collect()
@@ -342,6 +347,7 @@ mod tests {
             ("# from here\n\n== a\numask x\nrun\n", "== a: umask x: x is no mode"),
             ("# from here\n\n== a\nrnu\n", "== a: rnu: what is that?"),
             ("# from here\n\n== a\numask 0\n", "== a: nothing is run"),
+            ("# from here\n\n== a\nrun\n-- tekton\nfailures:\n", "== a: no part of an answer: failures:"),
         ] {
             assert_eq!(Section::parse(text, "from here").unwrap_err(), fault);
         }
