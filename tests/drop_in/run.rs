@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,19 @@ const GIVE_UP: Duration = Duration::from_secs(60);
 /// How often is looked.
 const PACE: Duration = Duration::from_millis(2);
 
+/// Held for reading while files are written, and for writing while a process is started: between fork and exec it has every
+/// descriptor of ours, and a program that anybody has open for writing is busy.
+static FILES: RwLock<()> = RwLock::new(());
+
+fn writing() -> RwLockReadGuard<'static, ()> {
+    FILES.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn started(mut command: Command) -> Result<Killed, String> {
+    let _nobody_writes = FILES.write().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().map(Killed).map_err(|error| format!("cannot be started: {error}"))
+}
+
 /// Runs a scenario with a program, in a thread of its own, which is left in the namespaces and ends there.
 ///
 /// # Errors
@@ -35,7 +49,9 @@ pub fn in_its_own_world(scenario: &Scenario, program: &Path) -> Result<Answer, S
     let inside = || {
         // Opened outside, so that they are no part of the scenario's world.
         let mut files = Streams::new(scenario)?;
+        let open = writing();
         world::enter(scenario, root.path(), program, &busybox)?;
+        drop(open);
         let before = world::seen();
         let ended = run(scenario, &mut files)?;
         Ok(answer(scenario, &ended, &files, &before, &world::seen()))
@@ -86,8 +102,6 @@ impl Drop for Killed {
 
 /// Starts the entrypoint, does what the scenario says, and waits for the end.
 fn run(scenario: &Scenario, streams: &mut Streams) -> Result<Ended, String> {
-    let spawned =
-        |mut command: Command| command.spawn().map(Killed).map_err(|error| format!("cannot be started: {error}"));
     let shell = |script: &str| {
         let mut command = Command::new("/bin/busybox");
         command.args(["sh", "-c", script, "sh"]).env_clear().current_dir("/");
@@ -111,7 +125,7 @@ fn run(scenario: &Scenario, streams: &mut Streams) -> Result<Ended, String> {
         if !scenario.pid_1 {
             let mut holder = shell(&format!("{prepare} mkdir /tmp/ready && exec sleep 1000"));
             holder.env("PATH", "/bin");
-            pid_1 = Some(spawned(holder)?);
+            pid_1 = Some(started(holder)?);
             until("PID 1 is there", || fs::remove_dir("/tmp/ready").is_ok())?;
         }
         command = Command::new(PROGRAM);
@@ -123,7 +137,7 @@ fn run(scenario: &Scenario, streams: &mut Streams) -> Result<Ended, String> {
     command.args(&scenario.argv);
     streams.given_to(&mut command)?;
     world::umask(scenario.umask);
-    let mut entrypoint = spawned(command)?;
+    let mut entrypoint = started(command)?;
     world::umask(0);
     let pid = Pid::from_raw(i32::try_from(entrypoint.0.id()).expect("a process"));
     let mut status = None;
@@ -147,7 +161,10 @@ fn run(scenario: &Scenario, streams: &mut Streams) -> Result<Ended, String> {
             continue;
         }
         match action {
-            Action::Put(node) => world::put(node)?,
+            Action::Put(node) => {
+                let _open = writing();
+                world::put(node)?;
+            }
             Action::Signal(number) => {
                 let signal = Signal::try_from(*number).map_err(|error| error.to_string())?;
                 kill(pid, signal).map_err(|error| format!("kill: {error}"))?;
