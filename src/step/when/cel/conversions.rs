@@ -1,12 +1,20 @@
 //! Conversions as `cel-go` makes them, whose words in turn are Go's.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use cel_core::{Duration, EvalError, Timestamp, Value, time};
 
 /// Nanoseconds in a second.
 const SECOND: i128 = 1_000_000_000;
 
+/// Whether an expression has read a timestamp with an offset from UTC. `cel-go` writes it with that offset again, which
+/// the crate has forgotten by then.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Offsets(Arc<AtomicBool>);
+
 /// `string(value)`.
-pub(super) fn string(args: &[Value]) -> Value {
+pub(super) fn string(args: &[Value], offsets: &Offsets) -> Value {
     let text = match args {
         [value @ Value::String(_)] => return value.clone(),
         [Value::Int(number)] => number.to_string(),
@@ -17,6 +25,10 @@ pub(super) fn string(args: &[Value]) -> Value {
             Ok(text) => text.to_owned(),
             Err(_) => return Value::error(EvalError::invalid_conversion("bytes that are no UTF-8", "string")),
         },
+        [Value::Timestamp(_)] if offsets.0.load(Ordering::Relaxed) => {
+            let reason = "this version cannot make a string of a timestamp where one has an offset from UTC";
+            return Value::error(EvalError::invalid_argument(reason));
+        }
         [Value::Timestamp(moment)] => time::format_timestamp(moment),
         [Value::Duration(length)] => format!("{}s", seconds(*length)),
         _ => return Value::error(EvalError::no_matching_overload("string")),
@@ -86,7 +98,12 @@ pub(super) fn duration(args: &[Value]) -> Value {
 }
 
 /// `timestamp(value)`. The crate also takes small letters, a space and a leap second.
-pub(super) fn timestamp(args: &[Value]) -> Value {
+pub(super) fn timestamp(args: &[Value], offsets: &Offsets) -> Value {
+    if let [Value::String(text)] = args
+        && !text.ends_with('Z')
+    {
+        offsets.0.store(true, Ordering::Relaxed);
+    }
     let moment = match args {
         [value @ Value::Timestamp(_)] => return value.clone(),
         [Value::Int(seconds)] => Some(Timestamp::new(*seconds, 0)).filter(Timestamp::is_valid),

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use cel_core::types::{CelType, FunctionDecl, OverloadDecl};
 use cel_core::{EvalError, MapKey, Value};
 
+use super::conversions::Offsets;
 use super::strict::NUMBERS;
 use super::{conversions, pattern, times};
+
+/// How the crate holds a function.
+type FunctionImpl = Arc<dyn Fn(&[Value]) -> Value + Send + Sync>;
 
 /// `a[b]`.
 pub(super) const INDEX: &str = "@index";
@@ -19,27 +23,28 @@ pub(super) const BOUNDED: &str = "@bounded";
 
 /// Gives a function of the standard library our own implementation, if it needs one. All overloads get the same: the
 /// crate tries them in turn.
-pub(super) fn correct(function: &mut FunctionDecl) {
-    let name = function.name.clone();
-    let implementation: fn(&[Value]) -> Value = match name.as_str() {
-        "string" => conversions::string,
-        "bool" => conversions::bool,
-        "double" => conversions::double,
-        "duration" => conversions::duration,
-        "timestamp" => conversions::timestamp,
-        "matches" => matches,
-        "_<_" | "_<=_" | "_>_" | "_>=_" => return order_numbers(function),
-        _ => {
-            if let Some(component) = times::component(&name) {
-                for overload in &mut function.overloads {
-                    overload.implementation = Some(Arc::new(move |args: &[Value]| times::get(component, args)));
-                }
-            }
-            return;
+pub(super) fn correct(function: &mut FunctionDecl, offsets: &Offsets) {
+    let implementation: FunctionImpl = match function.name.as_str() {
+        "string" => {
+            let offsets = offsets.clone();
+            Arc::new(move |args| conversions::string(args, &offsets))
         }
+        "timestamp" => {
+            let offsets = offsets.clone();
+            Arc::new(move |args| conversions::timestamp(args, &offsets))
+        }
+        "bool" => Arc::new(conversions::bool),
+        "double" => Arc::new(conversions::double),
+        "duration" => Arc::new(conversions::duration),
+        "matches" => Arc::new(matches),
+        "_<_" | "_<=_" | "_>_" | "_>=_" => return order_numbers(function),
+        name => match times::component(name) {
+            Some(component) => Arc::new(move |args| times::get(component, args)),
+            None => return,
+        },
     };
     for overload in &mut function.overloads {
-        overload.implementation = Some(Arc::new(implementation));
+        overload.implementation = Some(Arc::clone(&implementation));
     }
 }
 

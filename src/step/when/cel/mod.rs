@@ -14,6 +14,7 @@ mod times;
 use cel_core::parser::{self, Macro, MacroRegistry, MacroStyle, ParseOptions};
 use cel_core::{Ast, CelType, Env, MapActivation, ParseError, Value};
 
+use conversions::Offsets;
 use error::{CelError, Reason, Shown};
 
 /// The longest expression, in characters, as in `cel-go`.
@@ -73,10 +74,11 @@ fn syntax(text: &str, error: ParseError) -> Reason {
 /// The standard library and no variables, with our own functions in place of what the crate gets wrong.
 fn environment() -> Env {
     let standard = Env::with_standard_library();
+    let offsets = Offsets::default();
     let mut env = Env::new();
     for function in standard.functions().values() {
         let mut function = function.clone();
-        functions::correct(&mut function);
+        functions::correct(&mut function, &offsets);
         env.add_function(function);
     }
     for function in functions::own() {
