@@ -18,8 +18,9 @@ use crate::report;
 use crate::setup;
 use crate::spec::{CommandSource, SetupCommand, StepSpec, Timeout};
 use crate::step::command::{self, Program};
-use crate::step::runner::Running;
-use crate::step::start_error;
+use crate::step::hermetic;
+use crate::step::runner::{RunSpec, Running};
+use crate::step::start_error::StartError;
 use crate::step::wait::{Turn, Wait};
 use crate::sys::cause::{Cause, chain};
 use crate::sys::clock::{self, Timestamp};
@@ -82,7 +83,7 @@ fn set_up(command: &SetupCommand, host: &Host, signals: io::Result<Signals>) -> 
 fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
     report_panics(spec, host);
     let mut pass = match signals {
-        Ok(signals) => Pass { spec, host, signals, started_at: None },
+        Ok(signals) => Pass { spec, host, signals, started_at: None, warnings: Vec::new() },
         Err(error) => {
             let outcome = failed(format!("cannot read signals: {}", Cause(&error)));
             return report::report(&outcome, spec, &host.dirs, None);
@@ -93,6 +94,10 @@ fn step(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
         log::info("Step was canceling");
     }
     let code = report::report(&outcome, spec, &host.dirs, pass.started_at);
+    // Only now, and only to somebody who reads: what is missing there may be missing because nobody does.
+    for warning in pass.warnings.iter().filter(|_| poll::is_writable(io::stderr().as_fd())) {
+        log::warn(warning);
+    }
     if let Outcome::NotRun(why) = &outcome
         && let NotRunKind::Interrupted(number) = why.kind
     {
@@ -122,6 +127,8 @@ struct Pass<'a> {
     signals: Signals,
     /// When the step's turn came: the wait is not part of the step.
     started_at: Option<Timestamp>,
+    /// What is left to be said about the step's output.
+    warnings: Vec<String>,
 }
 
 impl Pass<'_> {
@@ -148,6 +155,7 @@ impl Pass<'_> {
         let wait = Some(wait).filter(|_| lookup.as_ref().is_none_or(|lookup| lookup.result().is_some()));
         let found = self.wait_for_lookup(lookup)?;
         self.started_at = Some(clock::now());
+        let deadline_from = Instant::now();
         if spec.timeout == Timeout::Negative {
             return Err(failed("Error executing command: negative timeout specified".to_owned()));
         }
@@ -155,12 +163,27 @@ impl Pass<'_> {
         self.refuse_what_is_not_built(&argv)?;
         let program = Program::find(&argv, &host.env).map_err(|error| cannot_execute(&chain(&error)))?;
         let Some(program) = program else { return Ok(Outcome::NothingToRun) };
-        let step = Running::start(&program, spec.timeout, &host.dirs.downward, &self.signals)
-            .map_err(|error| cannot_execute(&start_error::explain(&program, &error)))?;
+        let how = RunSpec {
+            timeout: spec.timeout,
+            deadline_from,
+            stop_grace: spec.stop_grace,
+            output: &spec.output,
+            hermetic: hermetic::is_asked_for(&host.env),
+            downward: &host.dirs.downward,
+        };
+        let step = Running::start(&program, &how, &self.signals).map_err(|error| match error {
+            StartError::TimeIsUp => Outcome::TimedOut,
+            StartError::Output(_) | StartError::Program(_) | StartError::Isolated(_) => {
+                cannot_execute(&error.explain(&program))
+            }
+        })?;
         // Not before: the kernel takes its time, milliseconds at worst, to give an inotify instance back.
         drop(wait);
-        step.until_it_ends(&mut self.signals)
-            .map_err(|error| failed(format!("the step was killed: cannot read signals: {}", Cause(&error))))
+        let ended = step
+            .until_it_ends(&mut self.signals)
+            .map_err(|error| failed(format!("the step was killed: cannot read signals: {}", Cause(&error))))?;
+        self.warnings = ended.warnings;
+        Ok(ended.outcome)
     }
 
     /// Waits for the files of earlier steps.
@@ -236,12 +259,6 @@ impl Pass<'_> {
     /// Refuses what Tekton would do here and this version cannot: running the step without it would be wrong silently.
     fn refuse_what_is_not_built(&self, argv: &[OsString]) -> Result<(), Outcome> {
         let env = &self.host.env;
-        if env.text("TEKTON_HERMETIC") == Some("1") && env.text("TEKTON_RESOURCE_NAME").is_none() {
-            return Err(cannot_execute(
-                "TEKTON_HERMETIC=1 asks for a step without network, which this version cannot give it yet: run it without \
-                 the annotation experimental.tekton.dev/execution-mode, or with Tekton's own entrypoint",
-            ));
-        }
         let values = env.iter().map(|(_, value)| value);
         // Only the reference is shown: what stands around it may be a secret.
         match argv.iter().map(OsString::as_os_str).chain(values).find_map(reference_to_a_step) {

@@ -1,16 +1,17 @@
 //! Running the step as PID 1 should: the loop around [`Supervision`], which decides.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::outcome::Outcome;
-use crate::spec::Timeout;
+use crate::outcome::{ChildExit, NotRunKind, Outcome};
+use crate::spec::{OutputSpec, Timeout};
 use crate::step::command::Program;
+use crate::step::output::Output;
+use crate::step::start_error::StartError;
 use crate::step::supervisor::{Action, Event, Supervision};
 use crate::sys::memory;
-use crate::sys::poll;
+use crate::sys::namespaces;
 use crate::sys::process::{self, ProcessId};
 use crate::sys::signals::Signals;
 
@@ -20,40 +21,88 @@ const CANCEL_POLL: Duration = Duration::from_secs(1);
 /// How long a step must live to be a long one.
 const SETTLING: Duration = Duration::from_millis(100);
 
+/// How a step is run.
+#[derive(Debug, Clone, Copy)]
+pub struct RunSpec<'a> {
+    /// How long the step may run.
+    pub timeout: Timeout,
+    /// When that time began.
+    pub deadline_from: Instant,
+    /// How long a step that is stopped may take from SIGTERM to SIGKILL; zero is SIGKILL at once.
+    pub stop_grace: Duration,
+    /// Files that get a copy of what the step prints.
+    pub output: &'a OutputSpec,
+    /// Whether the step must have no network.
+    pub hermetic: bool,
+    /// The downward API volume: its file `cancel`, once it has content, stops the step. Where there is no such volume,
+    /// nothing is looked for.
+    pub downward: &'a Path,
+}
+
 /// A step that has been started.
 #[derive(Debug)]
 pub struct Running {
     step: ProcessId,
     supervision: Supervision,
-    cancel: Option<PathBuf>,
+    cancel: Option<Cancel>,
+    output: Output,
+}
+
+/// A step that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// How.
+    pub outcome: Outcome,
+    /// What the log is to say, with the level `WARN`, once the end has been reported: a log that nobody reads must not keep
+    /// the next step waiting.
+    pub warnings: Vec<String>,
 }
 
 impl Running {
     /// Starts the program.
     ///
-    /// The file `cancel` in the downward API volume, once it has content, kills the step; where there is no such
-    /// volume, nothing is looked for.
-    ///
     /// # Errors
-    /// Why the program cannot be started.
-    pub fn start(program: &Program, timeout: Timeout, downward: &Path, signals: &Signals) -> io::Result<Self> {
-        let step = process::spawn(&program.path, &program.argv, &program.environment, &signals.found_mask())?;
-        let cancel = downward.is_dir().then(|| downward.join("cancel"));
-        Ok(Self { step, supervision: Supervision::new(timeout, Instant::now()), cancel })
+    /// Why it cannot be started. A step whose time is up is not, as with Tekton.
+    pub fn start(program: &Program, how: &RunSpec<'_>, signals: &Signals) -> Result<Self, StartError> {
+        let supervision = Supervision::new(how.timeout, how.deadline_from, how.stop_grace);
+        let (output, ends) = Output::open(how.output)?;
+        if supervision.is_late(Instant::now()) {
+            return Err(StartError::TimeIsUp);
+        }
+        let (Program { path, argv, environment }, mask) = (program, signals.found_mask());
+        let step = if how.hermetic {
+            namespaces::spawn(path, argv, environment, &mask, ends.output()).map_err(StartError::Isolated)?
+        } else {
+            process::spawn(path, argv, environment, &mask, ends.output()).map_err(StartError::Program)?
+        };
+        Ok(Self { step, supervision, cancel: Cancel::below(how.downward), output })
     }
 
-    /// Stays with the step until it ends.
+    /// Stays with the step until it ends, and passes on what it has printed.
     ///
     /// # Errors
     /// When our signals cannot be read any more; the step has been killed then.
-    pub fn until_it_ends(mut self, signals: &mut Signals) -> io::Result<Outcome> {
-        self.supervise(signals).inspect_err(|_| process::kill_group(self.step))
+    pub fn until_it_ends(mut self, signals: &mut Signals) -> io::Result<Ended> {
+        let outcome = self.supervise(signals).inspect_err(|_| process::kill_group(self.step))?;
+        let finished = self.output.finish(signals);
+        let mut warnings = finished.warnings;
+        let outcome = match (outcome, finished.fault) {
+            (Outcome::Ran(ChildExit::Code(0)), Some(fault)) => {
+                Outcome::not_run(NotRunKind::Other, format!("Error executing command: {fault}"))
+            }
+            (outcome, fault) => {
+                warnings.extend(fault);
+                outcome
+            }
+        };
+        Ok(Ended { outcome, warnings })
     }
 
     fn supervise(&mut self, signals: &mut Signals) -> io::Result<Outcome> {
         // Most of the program's pages are not needed beside a step. One that ends at once is not worth the trouble.
         let mut settling = Some(Instant::now() + SETTLING);
         loop {
+            self.output.advance();
             if let Some(outcome) = self.catch_up(signals)? {
                 return Ok(outcome);
             }
@@ -63,7 +112,7 @@ impl Running {
                 memory::release_program_pages();
             }
             let limits = [self.longest_sleep(now), settling.map(|settled| settled.saturating_duration_since(now))];
-            poll::readable(&[signals.as_fd()], limits.into_iter().flatten().min())?;
+            self.output.sleep(signals, limits.into_iter().flatten().min())?;
         }
     }
 
@@ -74,9 +123,10 @@ impl Running {
         while let Some(number) = signals.receive()? {
             self.handle(Event::Signal(number));
         }
-        self.handle(Event::Time(Instant::now()));
-        if self.is_cancelled() {
-            self.handle(Event::Cancelled);
+        let now = Instant::now();
+        self.handle(Event::Time(now));
+        if self.supervision.may_be_cancelled() && self.cancel.as_mut().is_some_and(|cancel| cancel.is_seen(now)) {
+            self.handle(Event::Cancelled(now));
         }
         let mut outcome = None;
         while let Some((ended, exit)) = process::reap() {
@@ -94,6 +144,10 @@ impl Running {
                 process::signal_group(self.step, number);
                 None
             }
+            Ok(Action::Terminate) => {
+                process::terminate_group(self.step);
+                None
+            }
             Ok(Action::Kill) => {
                 process::kill_group(self.step);
                 None
@@ -102,16 +156,35 @@ impl Running {
         }
     }
 
-    fn is_cancelled(&self) -> bool {
-        let has_content = |file: &PathBuf| file.metadata().is_ok_and(|found| found.len() > 0);
-        self.supervision.may_be_cancelled() && self.cancel.as_ref().is_some_and(has_content)
+    fn longest_sleep(&self, now: Instant) -> Option<Duration> {
+        let cancel = self.cancel.as_ref().filter(|_| self.supervision.may_be_cancelled());
+        [self.supervision.time_left(now), cancel.map(|cancel| cancel.time_left(now))].into_iter().flatten().min()
+    }
+}
+
+/// The file that stops a step, and when it is looked at: once in a while, however often the step's output wakes us.
+#[derive(Debug)]
+struct Cancel {
+    file: PathBuf,
+    next_look: Option<Instant>,
+}
+
+impl Cancel {
+    /// None where there is no such volume.
+    fn below(downward: &Path) -> Option<Self> {
+        downward.is_dir().then(|| Self { file: downward.join("cancel"), next_look: None })
     }
 
-    fn longest_sleep(&self, now: Instant) -> Option<Duration> {
-        let cancel = self.cancel.as_ref().filter(|_| self.supervision.may_be_cancelled()).map(|_| CANCEL_POLL);
-        match (self.supervision.time_left(now), cancel) {
-            (Some(left), Some(poll)) => Some(left.min(poll)),
-            (left, poll) => left.or(poll),
+    /// Looks, if it is time to. Whether the file has content.
+    fn is_seen(&mut self, now: Instant) -> bool {
+        if self.next_look.is_some_and(|next| now < next) {
+            return false;
         }
+        self.next_look = now.checked_add(CANCEL_POLL);
+        self.file.metadata().is_ok_and(|found| found.len() > 0)
+    }
+
+    fn time_left(&self, now: Instant) -> Duration {
+        self.next_look.map_or(CANCEL_POLL, |next| next.saturating_duration_since(now))
     }
 }

@@ -8,17 +8,56 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::step::command::Program;
-use crate::sys::cause::Cause;
+use crate::step::hermetic;
+use crate::step::output::OutputError;
+use crate::sys::cause::{Cause, chain};
+use crate::sys::namespaces::NamespaceError;
 
 /// How much of a file is read to explain it: the ELF header, its program headers, or the first line of a script.
 const HEAD: u64 = 4096;
 
+/// Why a step was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its time was up before.
+    #[error("the step's time was up before it was started")]
+    TimeIsUp,
+    /// What it prints cannot be copied.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The program cannot be executed.
+    #[error("executing the program")]
+    Program(#[source] io::Error),
+    /// It cannot be executed without a network, or at all.
+    #[error(transparent)]
+    Isolated(NamespaceError),
+}
+
+impl StartError {
+    /// The sentence about it: Tekton's words, then what it means and what to do.
+    #[must_use]
+    pub fn explain(&self, program: &Program) -> String {
+        match self {
+            Self::TimeIsUp | Self::Output(_) => chain(self),
+            Self::Program(error) => explain(program, error),
+            Self::Isolated(error) => match hermetic::reason(error) {
+                Some(reason) => format!("{}: {reason}", upstream(program, error.cause())),
+                None => explain(program, error.cause()),
+            },
+        }
+    }
+}
+
+/// Tekton's words.
+fn upstream(program: &Program, error: &io::Error) -> String {
+    format!("fork/exec {}: {}", program.file().display(), Cause(error))
+}
+
 /// Explains why `execve` refused a program: Tekton's words, then what it means and what to do.
 #[must_use]
 pub fn explain(program: &Program, error: &io::Error) -> String {
-    let file = program.file();
-    let upstream = format!("fork/exec {}: {}", file.display(), Cause(error));
-    match reason(program, file, error.raw_os_error()) {
+    let upstream = upstream(program, error);
+    match reason(program, program.file(), error.raw_os_error()) {
         Some(reason) => format!("{upstream}: {reason}"),
         None => upstream,
     }

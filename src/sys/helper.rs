@@ -122,7 +122,8 @@ mod tests {
     #[test]
     fn a_helper_that_closes_its_pipe_and_stays_is_killed_at_its_deadline() {
         let mask = Signals::block().unwrap().found_mask();
-        let id = process::spawn(&c"/bin/sleep".into(), &[c"sleep".into(), c"1000".into()], &[], &mask).unwrap();
+        let argv = [c"sleep".into(), c"1000".into()];
+        let id = process::spawn(&c"/bin/sleep".into(), &argv, &[], &mask, process::Output::default()).unwrap();
         let (ended, _) = io::pipe().unwrap();
         let (now, limit) = (Instant::now(), Duration::from_secs(30));
         let mut helper = Helper {

@@ -10,6 +10,7 @@ pub mod inotify;
 pub mod isolation;
 pub mod leash;
 pub mod memory;
+pub mod namespaces;
 pub mod pipe;
 pub mod poll;
 pub mod process;

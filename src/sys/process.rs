@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::OFlag;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
@@ -15,7 +15,7 @@ use super::signals::Mask;
 
 /// A child's process number; also that of its process group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProcessId(Pid);
+pub struct ProcessId(pub(super) Pid);
 
 impl std::fmt::Display for ProcessId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -46,6 +46,15 @@ pub fn become_subreaper() -> io::Result<()> {
     Ok(prctl::set_child_subreaper(true)?)
 }
 
+/// What a program gets as stdout and stderr, where that is not ours.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Output<'fd> {
+    /// Its stdout.
+    pub stdout: Option<BorrowedFd<'fd>>,
+    /// Its stderr.
+    pub stderr: Option<BorrowedFd<'fd>>,
+}
+
 /// Starts a program: in a process group of its own, with the given mask, every disposition at its default and nothing
 /// to read on stdin. Returns once the program has been loaded, or with the reason why it could not be.
 ///
@@ -54,10 +63,21 @@ pub fn become_subreaper() -> io::Result<()> {
 ///
 /// # Errors
 /// That of `execve`, or of making the process.
-pub fn spawn(path: &CString, argv: &[CString], environment: &[CString], mask: &Mask) -> io::Result<ProcessId> {
+pub fn spawn(
+    path: &CString,
+    argv: &[CString],
+    environment: &[CString],
+    mask: &Mask,
+    output: Output<'_>,
+) -> io::Result<ProcessId> {
     let stdin = nothing_to_read()?;
     let mut actions = PosixSpawnFileActions::init()?;
     actions.add_dup2(stdin.as_raw_fd(), 0)?;
+    for (fd, standard) in [(output.stdout, 1), (output.stderr, 2)] {
+        if let Some(fd) = fd {
+            actions.add_dup2(fd.as_raw_fd(), standard)?;
+        }
+    }
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_flags(
         PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
@@ -95,7 +115,7 @@ fn every_signal() -> SigSet {
 }
 
 /// `/dev/null`, or in a root without devices a pipe that has ended already.
-fn nothing_to_read() -> io::Result<OwnedFd> {
+pub(super) fn nothing_to_read() -> io::Result<OwnedFd> {
     match File::open("/dev/null") {
         Ok(null) => Ok(null.into()),
         Err(_) => Ok(pipe2(OFlag::O_CLOEXEC)?.0),
@@ -138,6 +158,17 @@ pub fn exit_now(code: u8) -> ! {
 pub fn signal_group(leader: ProcessId, number: i32) {
     // SAFETY: `kill` touches no memory of ours; the number was minted by spawn or fork and is above 1.
     unsafe { libc::kill(-leader.0.as_raw(), number) };
+}
+
+/// Asks every process of a child's group to end, by SIGTERM, and the child itself where it has gone over to another
+/// group. The child must not have been reaped.
+pub fn terminate_group(leader: ProcessId) {
+    signal_group(leader, libc::SIGTERM);
+    // Not in any case: a second SIGTERM tells many programs to stop cleaning up.
+    if nix::unistd::getpgid(Some(leader.0)).is_ok_and(|group| group != leader.0) {
+        // SAFETY: as for the group.
+        unsafe { libc::kill(leader.0.as_raw(), libc::SIGTERM) };
+    }
 }
 
 /// Kills every process of a child's group, and the child itself, which may have gone over to another group. The child

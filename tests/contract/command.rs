@@ -251,19 +251,6 @@ fn a_skip_wins_over_a_command_that_cannot_be_found_as_ours_does() {
 }
 
 #[test]
-fn a_step_that_must_have_no_network_is_not_run_with_one() {
-    let ended = Step::new().env("TEKTON_HERMETIC", "1").sh("echo ran");
-    assert_eq!((ended.code(), ended.err, ended.stdout.as_str()), (1, true, ""), "{ended:#?}");
-    assert!(ended.stderr.contains("TEKTON_HERMETIC=1 asks for a step without network"), "{}", ended.stderr);
-    // As in Tekton: any other value, or a resource, means an ordinary step.
-    for env in [("TEKTON_HERMETIC", "true"), ("TEKTON_HERMETIC", "")] {
-        assert_eq!(Step::new().env(env.0, env.1).sh("echo ran").stdout, "ran\n");
-    }
-    let ended = Step::new().env("TEKTON_HERMETIC", "1").env("TEKTON_RESOURCE_NAME", "r").sh("echo ran");
-    assert_eq!(ended.stdout, "ran\n");
-}
-
-#[test]
 fn a_reference_to_a_step_s_result_is_not_run_as_it_is_written() {
     let reference = "token=hunter2 sha:$(steps.build.results.digest)";
     for ended in [

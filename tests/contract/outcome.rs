@@ -73,6 +73,48 @@ fn a_timeout_of_zero_and_one_that_is_not_reached_change_nothing() {
 }
 
 #[test]
+fn a_step_whose_time_is_up_before_it_starts_does_not_run() {
+    let ended = Step::new().flags(["-timeout", "1ns"]).sh("echo ran");
+    assert_left(&ended, 1, false, None, &[internal("Reason", "TimeoutExceeded")]);
+    assert_eq!((lines(&ended.stderr), ended.stdout.as_str()), (vec!["context deadline exceeded"], ""));
+}
+
+/// Runs a script that is stopped after a second, with so much time to end by itself.
+fn stopped(grace: &str, script: &str) -> crate::step::Ended {
+    Step::new().flags(["-timeout", "1s", "-stop_grace", grace]).sh(script)
+}
+
+#[test]
+fn a_step_that_is_stopped_may_end_by_itself_as_ours_does() {
+    let ended = stopped("60s", "trap 'echo cleaned; exit 5' TERM; while :; do sleep 0.05; done");
+    assert_left(&ended, 1, false, None, &[internal("Reason", "TimeoutExceeded")]);
+    assert_eq!(ended.stdout, "cleaned\n");
+    let ended = stopped("60s", "trap 'exit 0' TERM; while :; do sleep 0.05; done");
+    assert_left(&ended, 0, true, Some("0"), &[]);
+    // The whole group is asked: the shell only waits for its child.
+    let child = "(trap 'echo child; exit' TERM; while :; do sleep 0.05; done)";
+    let ended = stopped("60s", &format!("trap : TERM; {child} & wait; wait; exit 5"));
+    assert_left(&ended, 1, false, None, &[internal("Reason", "TimeoutExceeded")]);
+    assert_eq!(ended.stdout, "child\n");
+}
+
+#[test]
+fn a_step_that_does_not_end_within_its_grace_is_killed_as_ours_does() {
+    let ended = stopped("100ms", "trap 'echo asked' TERM; while :; do sleep 0.05; done");
+    assert_left(&ended, 1, false, None, &[internal("Reason", "TimeoutExceeded")]);
+    assert_eq!(ended.stdout, "asked\n", "once");
+}
+
+#[test]
+fn without_a_grace_a_step_is_killed_at_once() {
+    for grace in ["0", "0s"] {
+        let ended = stopped(grace, "trap 'echo asked' TERM; while :; do sleep 0.05; done");
+        assert_left(&ended, 1, false, None, &[internal("Reason", "TimeoutExceeded")]);
+        assert_eq!(ended.stdout, "");
+    }
+}
+
+#[test]
 fn a_negative_timeout_fails_the_step_at_its_turn() {
     for on_error in ["stopAndFail", "continue"] {
         let ended = Step::new().flags(["-on_error", on_error, "-timeout", "-1s"]).sh("echo ran");
@@ -93,6 +135,20 @@ fn a_cancelled_step_exits_with_9() {
     let ended = step.finish(child);
     assert_left(&ended, 9, false, Some("killed"), &[internal("Reason", "Cancelled")]);
     assert_eq!(lines(&ended.stderr).last(), Some(&"Step was cancelled"));
+}
+
+#[test]
+fn a_cancelled_step_may_end_by_itself_within_its_grace_as_ours_does() {
+    let Some(step) = in_tekton() else { return };
+    std::fs::create_dir(step.path("tekton/downward")).unwrap();
+    let (cancel, started) = (step.path("tekton/downward/cancel"), step.path("started"));
+    let script = format!("trap 'echo cleaned; exit 5' TERM; : >{}; while :; do sleep 0.05; done", started.display());
+    let child = step.start(&[&["-stop_grace", "60s"], &SH[..], &["-c", &script]].concat());
+    eventually("the step runs", || started.exists());
+    std::fs::write(&cancel, "CANCEL").unwrap();
+    let ended = step.finish(child);
+    assert_left(&ended, 9, false, Some("killed"), &[internal("Reason", "Cancelled")]);
+    assert_eq!(ended.stdout, "cleaned\n");
 }
 
 #[test]

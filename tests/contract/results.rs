@@ -26,6 +26,15 @@ fn results_are_reported_verbatim_in_the_order_asked_for_and_missing_ones_left_ou
 }
 
 #[test]
+fn what_a_step_prints_may_be_a_result() {
+    let Some(step) = in_tekton() else { return };
+    let ended = step.flags(["-results", "r", "-stdout_path", "/tekton/results/r"]).sh("echo printed");
+    let r = r#"{"key":"r","value":"printed\n","type":1}"#;
+    assert_eq!((ended.code(), ended.stdout.as_str()), (0, "printed\n"), "{ended:#?}");
+    assert_eq!(ended.message, Some(with_results(&[r], &[])));
+}
+
+#[test]
 fn results_are_reported_of_steps_that_failed_too() {
     let r = r#"{"key":"r","value":"v","type":1}"#;
     let reason = [internal("Reason", "TimeoutExceeded")];
