@@ -19,6 +19,8 @@ mod header;
 mod listening;
 #[path = "bench/lookups.rs"]
 mod lookups;
+#[path = "bench/output.rs"]
+mod output;
 #[path = "bench/pod.rs"]
 mod pod;
 #[path = "bench/process.rs"]

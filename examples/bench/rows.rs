@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::process::{Result, spread};
 use crate::table::Row;
-use crate::{binary, lookups, pod, steps};
+use crate::{binary, lookups, output, pod, steps};
 
 /// Long enough for a program that was just started to have nothing left to do but wait.
 pub const SETTLED: Duration = Duration::from_millis(60);
@@ -41,7 +41,7 @@ impl Bench {
     /// All rows. What cannot be measured is said, and leaves the others alone.
     pub fn rows(&self) -> (Vec<Row>, Vec<String>) {
         type Measure = fn(&Bench) -> Result<Vec<Row>>;
-        let groups: [(&str, Measure); 14] = [
+        let groups: [(&str, Measure); 15] = [
             ("overhead", steps::overhead),
             ("hand-off", steps::hand_off),
             ("waiting", steps::waiting),
@@ -56,6 +56,7 @@ impl Bench {
             ("orphans", pod::orphans),
             ("exit codes", pod::exit_codes),
             ("64 steps", pod::many_steps),
+            ("output", output::copied),
         ];
         let (mut rows, mut failures) = (Vec::new(), Vec::new());
         for (name, measure) in groups {
