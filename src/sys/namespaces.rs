@@ -7,7 +7,7 @@
 use std::ffi::{CString, c_char};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::fcntl::OFlag;
 use nix::unistd::{Pid, pipe2};
@@ -90,7 +90,7 @@ pub fn spawn(
     }
 }
 
-fn raw(fd: Option<std::os::fd::BorrowedFd<'_>>) -> Option<RawFd> {
+fn raw(fd: Option<BorrowedFd<'_>>) -> Option<RawFd> {
     fd.map(|fd| fd.as_raw_fd())
 }
 

@@ -86,15 +86,14 @@ fn stopped(grace: &str, script: &str) -> crate::step::Ended {
 
 #[test]
 fn a_step_that_is_stopped_may_end_by_itself_as_ours_does() {
-    // The grace is longer than anybody waits: nothing but the step's own end ends it.
-    let ended = stopped("1h", "trap 'echo cleaned; exit 5' TERM; while :; do sleep 0.05; done");
+    let ended = stopped("60s", "trap 'echo cleaned; exit 5' TERM; while :; do sleep 0.05; done");
     assert_left(&ended, 1, false, None, &[internal("Reason", "TimeoutExceeded")]);
     assert_eq!(ended.stdout, "cleaned\n");
-    let ended = stopped("1h", "trap 'exit 0' TERM; while :; do sleep 0.05; done");
+    let ended = stopped("60s", "trap 'exit 0' TERM; while :; do sleep 0.05; done");
     assert_left(&ended, 0, true, Some("0"), &[]);
     // The whole group is asked: the shell only waits for its child.
     let child = "(trap 'echo child; exit' TERM; while :; do sleep 0.05; done)";
-    let ended = stopped("1h", &format!("trap : TERM; {child} & wait; wait; exit 5"));
+    let ended = stopped("60s", &format!("trap : TERM; {child} & wait; wait; exit 5"));
     assert_left(&ended, 1, false, None, &[internal("Reason", "TimeoutExceeded")]);
     assert_eq!(ended.stdout, "child\n");
 }
@@ -144,7 +143,7 @@ fn a_cancelled_step_may_end_by_itself_within_its_grace_as_ours_does() {
     std::fs::create_dir(step.path("tekton/downward")).unwrap();
     let (cancel, started) = (step.path("tekton/downward/cancel"), step.path("started"));
     let script = format!("trap 'echo cleaned; exit 5' TERM; : >{}; while :; do sleep 0.05; done", started.display());
-    let child = step.start(&[&["-stop_grace", "1h"], &SH[..], &["-c", &script]].concat());
+    let child = step.start(&[&["-stop_grace", "60s"], &SH[..], &["-c", &script]].concat());
     eventually("the step runs", || started.exists());
     std::fs::write(&cancel, "CANCEL").unwrap();
     let ended = step.finish(child);
