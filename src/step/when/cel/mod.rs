@@ -2,13 +2,13 @@
 //! by our own code where it does not (ADR 0026). Runs in the evaluation's child only.
 //! <https://github.com/google/cel-spec/blob/master/doc/langdef.md>
 
-#[cfg(test)]
-mod conformance;
 mod conversions;
 mod error;
 mod functions;
 mod pattern;
 mod strict;
+#[cfg(test)]
+mod tests;
 mod times;
 
 use cel_core::parser::{self, Macro, MacroRegistry, MacroStyle, ParseOptions};
