@@ -42,6 +42,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use compare::faults;
+use run::Subject;
 use scenario::{Scenario, Section};
 
 /// Where the recorded answers come from: it stands at the head of every file of them.
@@ -113,7 +114,7 @@ fn check(name: &str) {
 fn answer(scenario: &mut Scenario, plan: &Plan) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
     if let Some(live) = &plan.live {
-        let answer = run::in_its_own_world(scenario, live)?;
+        let answer = run::in_its_own_world(scenario, Subject { program: live, loses_signals: true })?;
         if plan.record {
             scenario.tekton = Some(answer);
         } else {
@@ -122,7 +123,7 @@ fn answer(scenario: &mut Scenario, plan: &Plan) -> Result<Vec<String>, String> {
         }
     }
     if let Some(ours) = &plan.ours {
-        let answer = run::in_its_own_world(scenario, ours)?;
+        let answer = run::in_its_own_world(scenario, Subject { program: ours, loses_signals: false })?;
         found.extend(faults(scenario, &answer, &|decision| {
             skip::repository().join("docs/adr").join(decision).is_file()
         }));

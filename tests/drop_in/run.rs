@@ -1,5 +1,6 @@
 //! Runs a scenario to its answer.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -23,6 +24,8 @@ use crate::world::{self, PROGRAM};
 
 /// A scenario that takes longer hangs.
 const GIVE_UP: Duration = Duration::from_secs(60);
+/// When a signal is sent again to a program that may have lost it.
+const AGAIN: Duration = Duration::from_secs(3);
 /// How often is looked.
 const PACE: Duration = Duration::from_millis(2);
 
@@ -39,21 +42,30 @@ fn started(mut command: Command) -> Result<Killed, String> {
     command.spawn().map(Killed).map_err(|error| format!("cannot be started: {error}"))
 }
 
+/// What is run.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    pub program: &'a Path,
+    /// Tekton's program takes signals from a channel with room for one, and its own runtime sends some too: now and then
+    /// one is lost. Ours must not lose any.
+    pub loses_signals: bool,
+}
+
 /// Runs a scenario with a program, in a thread of its own, which is left in the namespaces and ends there.
 ///
 /// # Errors
 /// Why there is no answer.
-pub fn in_its_own_world(scenario: &Scenario, program: &Path) -> Result<Answer, String> {
+pub fn in_its_own_world(scenario: &Scenario, subject: Subject<'_>) -> Result<Answer, String> {
     let root = tempfile::tempdir().map_err(|error| error.to_string())?;
     let busybox = skip::busybox().ok_or("no busybox")?;
     let inside = || {
         // Opened outside, so that they are no part of the scenario's world.
-        let mut files = Streams::new(scenario)?;
+        let files = Streams::new(scenario)?;
         let open = writing();
-        world::enter(scenario, root.path(), program, &busybox)?;
+        world::enter(scenario, root.path(), subject.program, &busybox)?;
         drop(open);
         let before = world::seen();
-        let ended = run(scenario, &mut files)?;
+        let ended = run(scenario, subject, &files)?;
         Ok(answer(scenario, &ended, &files, &before, &world::seen()))
     };
     thread::scope(|scope| scope.spawn(inside).join()).unwrap_or_else(|_| Err("the scenario panicked".to_owned()))
@@ -101,7 +113,7 @@ impl Drop for Killed {
 }
 
 /// Starts the entrypoint, does what the scenario says, and waits for the end.
-fn run(scenario: &Scenario, streams: &mut Streams) -> Result<Ended, String> {
+fn run(scenario: &Scenario, subject: Subject<'_>, streams: &Streams) -> Result<Ended, String> {
     let shell = |script: &str| {
         let mut command = Command::new("/bin/busybox");
         command.args(["sh", "-c", script, "sh"]).env_clear().current_dir("/");
@@ -140,10 +152,16 @@ fn run(scenario: &Scenario, streams: &mut Streams) -> Result<Ended, String> {
     let mut entrypoint = started(command)?;
     world::umask(0);
     let pid = Pid::from_raw(i32::try_from(entrypoint.0.id()).expect("a process"));
+    let last_signal: Cell<Option<(Signal, Instant)>> = Cell::new(None);
     let mut status = None;
     let mut ended = || {
         // Not asked again: a process that was reaped has no status any more.
         status = status.or_else(|| entrypoint.0.try_wait().expect("a child"));
+        let lost = last_signal.get().filter(|(_, sent)| subject.loses_signals && sent.elapsed() > AGAIN);
+        if let Some((signal, _)) = lost.filter(|_| status.is_none()) {
+            last_signal.set(Some((signal, Instant::now())));
+            let _ = kill(pid, signal);
+        }
         status
     };
     let mut missed = 0;
@@ -168,6 +186,7 @@ fn run(scenario: &Scenario, streams: &mut Streams) -> Result<Ended, String> {
             Action::Signal(number) => {
                 let signal = Signal::try_from(*number).map_err(|error| error.to_string())?;
                 kill(pid, signal).map_err(|error| format!("kill: {error}"))?;
+                last_signal.set(Some((signal, Instant::now())));
             }
         }
     }
