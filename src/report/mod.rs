@@ -116,6 +116,12 @@ impl Left {
         }
     }
 
+    /// Whether the post file, and so the step's end, has been left to a person at a breakpoint.
+    #[must_use]
+    pub fn is_left_to_a_person(&self) -> bool {
+        self.post_file.is_none()
+    }
+
     /// The exit code, unless the disk fails yet.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -176,6 +182,8 @@ impl Left {
     /// Fails because results do not fit: the controller gets the reason, unless the step has one of its own.
     fn fail_results_too_large(&mut self, details: &str) {
         self.lines.push(Line::Say(format!("{details}; no result is reported")));
+        // As in Tekton no person is asked about this: what would the answer change?
+        self.post_file = self.post_file.or(Some(PostFile::Err));
         self.fail(message::TOO_LARGE.to_owned());
         // The reason says it.
         self.entries.retain(|entry| entry.key != ERROR_KEY || entry.value != message::TOO_LARGE);

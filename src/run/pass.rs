@@ -153,7 +153,14 @@ impl<'a> Pass<'a> {
         let own = self.spec.timeout == Timeout::After(limit);
         let failure = |error: WhenError| match error {
             WhenError::TimedOut(_) if own => Outcome::TimedOut,
-            error => cannot_execute(&chain(&error)),
+            error @ (WhenError::Json(_)
+            | WhenError::Cel(_)
+            | WhenError::NotBuilt(_)
+            | WhenError::NoProcess(_)
+            | WhenError::Died(_)
+            | WhenError::TimedOut(_)
+            | WhenError::Answer(_)
+            | WhenError::TooLong) => cannot_execute(&chain(&error)),
         };
         let mask = self.signals.found_mask();
         let Some(mut evaluation) = Evaluation::start(expressions, limit, &mask).map_err(failure)? else {

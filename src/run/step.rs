@@ -38,12 +38,13 @@ pub(super) fn run(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) ->
     if outcome == Outcome::Cancelled {
         log::info("Step was canceling");
     }
+    let asks = left.is_left_to_a_person();
     let code = left.finish();
     // Only now, and only to somebody who reads: what is missing there may be missing because nobody does.
     for warning in pass.warnings.iter().filter(|_| poll::is_writable(io::stderr().as_fd())) {
         log::warn(warning);
     }
-    let (outcome, code) = if outcome.breaks(spec.end) {
+    let (outcome, code) = if asks {
         match pass.ask_about_failure() {
             Ok(code) => return code,
             // Nobody will answer any more, and the next step must not wait for it.
