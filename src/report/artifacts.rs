@@ -3,9 +3,9 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::go_path;
 use super::message::{Entry, EntryKind};
 use crate::go_json;
+use crate::go_path;
 use crate::sys::file::{self, FileError};
 
 /// How many bytes of a provenance are read. Far more than a termination message takes, and little enough to hold.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::go_path;
 use super::message::{Entry, EntryKind};
+use crate::go_path;
 use crate::sys::file::{self, FileError};
 
 /// How many bytes of one result are read. Far more than a termination message takes, and little enough to hold.

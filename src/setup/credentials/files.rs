@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::super::call::CallError;
 use crate::sys::file;
@@ -95,47 +95,4 @@ pub(super) fn make_directories(path: &Path, mode: u32) -> Result<(), CallError> 
         }
     }
     Ok(())
-}
-
-/// A path below another, without `.` and `..` and by the text alone, as Go joins paths: what looks absolute is below too.
-pub(super) fn below(directory: &Path, path: impl AsRef<Path>) -> PathBuf {
-    let mut joined = PathBuf::new();
-    let path = path.as_ref().components().filter(|part| !matches!(part, Component::RootDir));
-    for part in directory.components().chain(path) {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir if joined.file_name().is_some() => {
-                joined.pop();
-            }
-            // There is nothing above the root.
-            Component::ParentDir if joined.has_root() => {}
-            Component::ParentDir | Component::Prefix(_) | Component::RootDir | Component::Normal(_) => {
-                joined.push(part);
-            }
-        }
-    }
-    joined
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_joined_as_go_joins_them() {
-        for (directory, path, joined) in [
-            ("/tekton/creds-secrets", "s/username", "/tekton/creds-secrets/s/username"),
-            ("/tekton/creds-secrets", "/username", "/tekton/creds-secrets/username"),
-            ("/tekton/creds-secrets", "/etc/username", "/tekton/creds-secrets/etc/username"),
-            ("/tekton/creds-secrets", "../x/./y//username", "/tekton/x/y/username"),
-            ("/tekton/creds-secrets", "../../../../etc/username", "/etc/username"),
-            ("/home/", ".ssh", "/home/.ssh"),
-            ("/", ".ssh", "/.ssh"),
-            ("work/..", ".ssh", ".ssh"),
-            ("..", "../.ssh", "../../.ssh"),
-            ("./home", ".ssh", "home/.ssh"),
-        ] {
-            assert_eq!(below(Path::new(directory), path), Path::new(joined), "{directory} {path}");
-        }
-    }
 }
