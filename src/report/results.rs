@@ -52,7 +52,8 @@ impl ResultsError {
 pub fn read(dir: &Path, names: &[String], kind: EntryKind) -> Result<Vec<Entry>, ResultsError> {
     let mut entries = Vec::new();
     for name in names {
-        let value = file::read(&go_path::join(dir, name), LIMIT).map_err(|error| ResultsError::new(name, error))?;
+        let value =
+            file::read_if_there(&go_path::join(dir, name), LIMIT).map_err(|error| ResultsError::new(name, error))?;
         entries.extend(value.map(|value| Entry::new(kind, name, &value)));
     }
     Ok(entries)

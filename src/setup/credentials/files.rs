@@ -1,7 +1,7 @@
 //! Files of credentials: bounded reads of what is mounted, and writes and directories in the words of Go's `os`.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -43,20 +43,15 @@ impl FileError {
 
 /// Reads a file of a secret. Links are followed: a secret's volume consists of them.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    let (file, file_type) = file::open(path, OpenOptions::new().read(true)).map_err(CallError::of("open", path))?;
-    if file_type.is_dir() {
-        return Err(CallError::of("read", path)(io::Error::from_raw_os_error(libc::EISDIR)).into());
-    }
-    if !file_type.is_file() {
-        return Err(FileError::NotAFile { path: path.into(), what: file::in_words(file_type) });
-    }
-    let mut content = Vec::new();
-    file.take(LIMIT + 1).read_to_end(&mut content).map_err(CallError::of("read", path))?;
-    if u64::try_from(content.len()).is_ok_and(|length| length <= LIMIT) {
-        Ok(content)
-    } else {
-        Err(FileError::TooLong { path: path.into() })
-    }
+    file::read(path, LIMIT).map_err(|error| match error {
+        file::FileError::NotRegular { path, found } if !found.is_dir() => {
+            FileError::NotAFile { path, what: file::in_words(found) }
+        }
+        file::FileError::TooLarge { path, .. } => FileError::TooLong { path },
+        error @ (file::FileError::Open { .. } | file::FileError::NotRegular { .. } | file::FileError::Read { .. }) => {
+            FileError::Call(error.into())
+        }
+    })
 }
 
 /// Makes this the whole content of a file. A new one can be read by its owner alone; an old one keeps its mode.
