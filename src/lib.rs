@@ -16,12 +16,13 @@
 //!
 //! A module imports only from lower floors, and siblings meet in a lower one (`tests/floors.rs` reads the sources and
 //! fails on an upward import): `main` > `run`, `commands` > `cli`, `step`, `report`, `setup`, `lookup` > `authn`,
-//! `registry`, `kube` > `http` > `image`, `credential`, `go_json`, `note`, `outcome`, `spec`, `trace` > `sys`, `host`,
+//! `registry`, `kube` > `http` > `image`, `credential`, `go_json`, `go_path`, `note`, `outcome`, `spec`, `trace` > `sys`, `host`,
 //! `secret`, `quote`, `log`.
 
 pub mod cli;
 pub mod commands;
 pub mod go_json;
+pub mod go_path;
 pub mod host;
 pub mod image;
 pub mod log;

@@ -20,7 +20,7 @@ const FLOORS: [&[&str]; 8] = [
     &["cli", "lookup", "report", "setup", "step"],
     &["authn", "kube", "registry"],
     &["http"],
-    &["credential", "go_json", "image", "note", "outcome", "spec", "trace"],
+    &["credential", "go_json", "go_path", "image", "note", "outcome", "spec", "trace"],
     &["host", "log", "quote", "secret", "sys"],
 ];
 

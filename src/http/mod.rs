@@ -9,7 +9,6 @@ mod proxy;
 mod roots;
 mod trust;
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +27,7 @@ use self::roots::SystemRoots;
 use self::trust::Verifier;
 use crate::host::Env;
 use crate::note::Note;
+use crate::sys::file;
 
 /// Bounds one TCP connection with its TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -209,10 +209,8 @@ impl Network {
 
 /// The certificates of a PEM file; at least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
-    let mut pem = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(PEM_LIMIT).read_to_end(&mut pem))
-        .map_err(|source| HttpError::CertificateFile { path: path.to_owned(), source })?;
+    let pem =
+        file::head(path, PEM_LIMIT).map_err(|source| HttpError::CertificateFile { path: path.to_owned(), source })?;
     let found = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|source| HttpError::NotPem { path: path.to_owned(), source })?;

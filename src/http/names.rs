@@ -1,7 +1,5 @@
 //! Names to addresses, in Rust: a static binary that calls getaddrinfo may load the image's own libraries.
 
-use std::fs::File;
-use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +15,7 @@ use hickory_resolver::{Hosts, TokioResolver};
 use reqwest::dns::{Addrs, Resolve, Resolving};
 
 use crate::sys::cause::Cause;
+use crate::sys::file;
 
 /// The largest name file that is read: the files are the image's, if kubelet did not mount over them.
 const FILE_LIMIT: u64 = 256 << 10;
@@ -94,11 +93,11 @@ impl Names {
     /// Reads the files. What is missing or broken is remembered for the name that needs it.
     pub(super) fn from_files(files: &NameFiles) -> Self {
         let mut hosts = Hosts::default();
-        if let Ok(text) = bounded(&files.hosts) {
+        if let Ok(text) = file::head(&files.hosts, FILE_LIMIT) {
             // A line that is not UTF-8 ends the reading; what stands before it counts.
             let _ = hosts.read_hosts_conf(text.as_slice());
         }
-        let servers = bounded(&files.resolv_conf)
+        let servers = file::head(&files.resolv_conf, FILE_LIMIT)
             .map_err(|error| Cause(&error).to_string())
             .and_then(|text| resolver(&text).map_err(|error| error.to_string()))
             .map_err(|reason| format!("{} names no usable name server: {reason}", files.resolv_conf.display()));
@@ -122,13 +121,6 @@ impl Names {
             .flat_map(|found| found.answers().iter().filter_map(|record| record.data.ip_addr()).collect::<Vec<_>>())
             .collect()
     }
-}
-
-/// A file's bytes, up to the limit.
-fn bounded(path: &PathBuf) -> std::io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    File::open(path)?.take(FILE_LIMIT).read_to_end(&mut text)?;
-    Ok(text)
 }
 
 /// A resolver by the given `resolv.conf`, within bounds.

@@ -6,10 +6,9 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -21,6 +20,7 @@ use crate::host::Env;
 use crate::image::shown;
 use crate::note::Note;
 use crate::sys::cause::chain;
+use crate::sys::file::{self, FileError};
 
 /// The bundles of the usual distributions, in Go's order; the first that can be read is the only one.
 /// <https://github.com/golang/go/blob/go1.25.0/src/crypto/x509/root_linux.go>
@@ -190,19 +190,15 @@ impl Found {
 impl Reading {
     /// The certificates of one file: how many there are, whether they were known already or not.
     fn file(&mut self, path: &Path) -> Result<usize, Unusable> {
-        // Opening a FIFO must not wait for a writer, nor a terminal become ours.
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(Unusable::NotAFile);
-        }
         let limit = self.left.file.min(self.left.total);
         let mut pem = Vec::new();
-        let length =
-            file.take(limit + 1).read_to_end(&mut pem).map(|length| u64::try_from(length).unwrap_or(u64::MAX))?;
-        self.left.total = self.left.total.saturating_sub(length);
-        if length > limit {
-            return Err(Unusable::TooLarge(limit));
-        }
+        let read = file::read_into(&mut pem, path, limit);
+        self.left.total = self.left.total.saturating_sub(pem.len() as u64);
+        read.map_err(|error| match error {
+            FileError::Open { source, .. } | FileError::Read { source, .. } => Unusable::Unreadable(source),
+            FileError::NotRegular { .. } => Unusable::NotAFile,
+            FileError::TooLarge { .. } => Unusable::TooLarge(limit),
+        })?;
         // A certificate that is broken is none, and does not hide the others.
         let mut usable = 0;
         for certificate in CertificateDer::pem_slice_iter(&pem).flatten() {

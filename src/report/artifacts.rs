@@ -3,9 +3,9 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::go_path;
 use super::message::{Entry, EntryKind};
 use crate::go_json;
+use crate::go_path;
 use crate::sys::file::{self, FileError};
 
 /// How many bytes of a provenance are read. Far more than a termination message takes, and little enough to hold.
@@ -47,7 +47,7 @@ pub fn of_task(artifacts_dir: &Path) -> Result<Option<Entry>, ArtifactsError> {
 
 fn read(dir: &Path, name: &str, kind: EntryKind, whose: &'static str) -> Result<Option<Entry>, ArtifactsError> {
     let path = go_path::join(dir, name);
-    let value = file::read(&path, LIMIT).map_err(|source| ArtifactsError { whose, source })?;
+    let value = file::read_if_there(&path, LIMIT).map_err(|source| ArtifactsError { whose, source })?;
     let key = go_json::text(path.as_os_str().as_bytes());
     Ok(value.map(|value| Entry::new(kind, &key, &value)))
 }

@@ -1,9 +1,9 @@
 //! What a step left for others to be told of, read from its files: results of Task and step, artifacts.
 
 use super::artifacts::{self, ArtifactsError};
-use super::go_path;
 use super::message::{Entry, EntryKind};
 use super::results::{self, ResultsError};
+use crate::go_path;
 use crate::host::Dirs;
 use crate::spec::StepSpec;
 

@@ -9,7 +9,6 @@ pub mod budget;
 mod collected;
 pub mod compression;
 pub mod existing;
-mod go_path;
 pub mod message;
 pub mod post;
 pub mod results;

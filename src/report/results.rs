@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::go_path;
 use super::message::{Entry, EntryKind};
+use crate::go_path;
 use crate::sys::file::{self, FileError};
 
 /// How many bytes of one result are read. Far more than a termination message takes, and little enough to hold.
@@ -52,7 +52,8 @@ impl ResultsError {
 pub fn read(dir: &Path, names: &[String], kind: EntryKind) -> Result<Vec<Entry>, ResultsError> {
     let mut entries = Vec::new();
     for name in names {
-        let value = file::read(&go_path::join(dir, name), LIMIT).map_err(|error| ResultsError::new(name, error))?;
+        let value =
+            file::read_if_there(&go_path::join(dir, name), LIMIT).map_err(|error| ResultsError::new(name, error))?;
         entries.extend(value.map(|value| Entry::new(kind, name, &value)));
     }
     Ok(entries)

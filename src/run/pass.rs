@@ -16,7 +16,7 @@ use crate::step::command::{self, Program};
 use crate::step::hermetic;
 use crate::step::runner::{RunSpec, Running};
 use crate::step::start_error::StartError;
-use crate::step::substitution::{self, SubstitutionError, WhenTexts, script};
+use crate::step::substitution::{self, SubstitutionError, script};
 use crate::step::wait::{Turn, Wait};
 use crate::step::when::{self, Evaluation, Verdict, WhenError, WhenExpression};
 use crate::sys::cause::{Cause, chain};
@@ -151,16 +151,9 @@ impl<'a> Pass<'a> {
             Timeout::Unlimited | Timeout::Negative => when::LIMIT,
         };
         let own = self.spec.timeout == Timeout::After(limit);
-        let failure = |error: WhenError| match error {
-            WhenError::TimedOut(_) if own => Outcome::TimedOut,
-            error @ (WhenError::Json(_)
-            | WhenError::Cel(_)
-            | WhenError::NotBuilt(_)
-            | WhenError::NoProcess(_)
-            | WhenError::Died(_)
-            | WhenError::TimedOut(_)
-            | WhenError::Answer(_)
-            | WhenError::TooLong) => cannot_execute(&chain(&error)),
+        let failure = |error: WhenError| {
+            let own = own && matches!(error, WhenError::TimedOut(_));
+            if own { Outcome::TimedOut } else { cannot_execute(&chain(&error)) }
         };
         let mask = self.signals.found_mask();
         let Some(mut evaluation) = Evaluation::start(expressions, limit, &mask).map_err(failure)? else {
@@ -229,8 +222,7 @@ fn substitute(
             Ok(())
         }
     };
-    let texts = when.iter_mut().map(|WhenExpression { input, values, cel, .. }| WhenTexts { values, input, cel });
-    substitution::results(env, texts, argv, &dirs.steps).or_else(told)?;
+    substitution::results(env, when, argv, &dirs.steps).or_else(told)?;
     let temporary_directory = script::temporary_directory(env);
     substitution::artifacts(argv, env, &dirs.steps, &dirs.scripts, &temporary_directory).or_else(told)
 }

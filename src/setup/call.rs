@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::sys::file::FileError;
+
 /// A call that failed on a file or a directory.
 #[derive(Debug, thiserror::Error)]
 #[error("{call} {}", path.display())]
@@ -20,5 +22,20 @@ impl CallError {
     /// For `map_err`: what the system said becomes the failure of this call on this file.
     pub(super) fn of(call: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |cause| Self { call, path: path.into(), cause }
+    }
+}
+
+/// What cannot be read as a file is told by the number that the system has for it.
+impl From<FileError> for CallError {
+    fn from(error: FileError) -> Self {
+        let number = io::Error::from_raw_os_error;
+        let (call, path, cause) = match error {
+            FileError::Open { path, source } => ("open", path, source),
+            FileError::Read { path, source } => ("read", path, source),
+            FileError::NotRegular { path, found } if found.is_dir() => ("read", path, number(libc::EISDIR)),
+            FileError::NotRegular { path, .. } => ("read", path, number(libc::EINVAL)),
+            FileError::TooLarge { path, .. } => ("read", path, number(libc::EFBIG)),
+        };
+        Self { call, path, cause }
     }
 }

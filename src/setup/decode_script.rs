@@ -1,11 +1,15 @@
 //! `decode-script`: a script file that was written as base64 becomes the script, in place.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::base64::{self, Corrupt};
 use super::call::CallError;
+use crate::sys::file;
+
+/// The longest file that is decoded, in bytes. A script comes with its pod, for which etcd has 1.5 MiB.
+const LIMIT: u64 = 16 << 20;
 
 /// A script that could not be decoded. The sentences are Tekton's, its repetition included.
 #[derive(Debug, thiserror::Error)]
@@ -65,17 +69,13 @@ pub(super) fn decode_script(path: &Path) -> Result<(), ScriptError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ContentError> {
-    let failed = |call| move |error| ContentError::Read { path: path.into(), cause: CallError::of(call, path)(error) };
-    let mut file = fs::File::open(path).map_err(failed("open"))?;
-    let mut content = Vec::new();
-    io::Read::read_to_end(&mut file, &mut content).map_err(failed("read"))?;
-    Ok(content)
+    file::read(path, LIMIT).map_err(|error| ContentError::Read { path: path.into(), cause: error.into() })
 }
 
 /// Overwrites, then cuts: the script is never longer than its base64, so a full disk has room for it.
 fn write(path: &Path, content: &[u8]) -> Result<(), CallError> {
     let failed = |call| CallError::of(call, path);
-    let mut file = OpenOptions::new().write(true).open(path).map_err(failed("open"))?;
+    let (mut file, _) = file::open(path, OpenOptions::new().write(true)).map_err(failed("open"))?;
     file.write_all(content).map_err(failed("write"))?;
     // A u64 holds the length of anything in memory.
     file.set_len(content.len() as u64).map_err(failed("truncate"))

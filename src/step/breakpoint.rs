@@ -4,13 +4,12 @@
 //! <https://tekton.dev/docs/pipelines/debug/> tells a person how to use them.
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::spec::WaitSpec;
+use crate::sys::file;
 
 /// Where a step is paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,9 +92,7 @@ pub fn is_empty(answer: &Path) -> bool {
 }
 
 fn read(answer: &Path) -> io::Result<String> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(answer)?;
-    let mut text = Vec::new();
-    file.take(ANSWER_LIMIT).read_to_end(&mut text)?;
+    let text = file::head(answer, ANSWER_LIMIT)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 

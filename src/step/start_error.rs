@@ -1,8 +1,7 @@
 //! Why a program could not be started: what the kernel's few error codes mean for this file.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::{FsFlags, statvfs};
@@ -11,6 +10,7 @@ use crate::step::command::Program;
 use crate::step::hermetic;
 use crate::step::output::OutputError;
 use crate::sys::cause::{Cause, chain};
+use crate::sys::file;
 use crate::sys::namespaces::NamespaceError;
 
 /// How much of a file is read to explain it: the ELF header, its program headers, or the first line of a script.
@@ -137,12 +137,9 @@ fn not_a_program(head: &[u8]) -> String {
     "it is neither a program nor a script: a script needs a first line such as #!/bin/sh".to_owned()
 }
 
-/// The first bytes of a regular file. Never hangs: a pipe is not opened for reading.
+/// The first bytes of a file, if it can be read.
 fn head(file: &Path) -> Option<Vec<u8>> {
-    let file: File = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(file).ok()?;
-    let mut head = Vec::new();
-    file.take(HEAD).read_to_end(&mut head).ok()?;
-    Some(head)
+    file::head(file, HEAD).ok()
 }
 
 /// What the kernel runs in order to run a file.

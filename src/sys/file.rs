@@ -1,14 +1,14 @@
 //! Files at whose path somebody else may have put something odd: never waited for, read up to a limit, told what they are.
 
 use std::fs::{File, FileType, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Why a file that is there could not be read.
+/// Why a file could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It cannot be opened.
+    /// It cannot be opened; mostly it is not there.
     #[error("opening {path:?}")]
     Open {
         /// The file.
@@ -17,12 +17,12 @@ pub enum FileError {
         source: io::Error,
     },
     /// What stands there is not a regular file.
-    #[error("{path:?} is {found}, and must be a regular file")]
+    #[error("{path:?} is {}, and must be a regular file", in_words(*.found))]
     NotRegular {
         /// The file.
         path: PathBuf,
         /// What it is instead.
-        found: &'static str,
+        found: FileType,
     },
     /// Reading failed.
     #[error("reading {path:?}")]
@@ -32,7 +32,7 @@ pub enum FileError {
         /// Why.
         source: io::Error,
     },
-    /// The file is longer than anything that could be reported.
+    /// The file is longer than what is read.
     #[error("{path:?} has {size} bytes")]
     TooLarge {
         /// The file.
@@ -42,22 +42,59 @@ pub enum FileError {
     },
 }
 
-/// The whole content of a regular file of at most `limit` bytes, links followed; none if there is no file.
+impl FileError {
+    /// Whether there is no such file.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Open { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// The whole content of a regular file of at most `limit` bytes, links followed.
 ///
 /// # Errors
 /// [`FileError`].
-pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
-    let Some(mut file) = open_regular(path)? else { return Ok(None) };
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     let mut content = Vec::new();
-    let size = file.by_ref().take(limit + 1).read_to_end(&mut content).and_then(|read| {
-        // The size for the person who reads the error: what the file says of itself, or what was read of it.
-        Ok(if content.len() as u64 > limit { Some(file.metadata()?.len().max(read as u64)) } else { None })
-    });
-    match size {
-        Ok(None) => Ok(Some(content)),
-        Ok(Some(size)) => Err(FileError::TooLarge { path: path.to_owned(), size }),
-        Err(source) => Err(FileError::Read { path: path.to_owned(), source }),
+    read_into(&mut content, path, limit)?;
+    Ok(content)
+}
+
+/// The same, or none if there is no file.
+///
+/// # Errors
+/// [`FileError`].
+pub fn read_if_there(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
+    none_if_absent(read(path, limit))
+}
+
+/// The same, appended to `content`. That has room for the whole file before the first byte is read, so that a secret is
+/// not left behind in memory by a buffer that grew; after an error it holds what was read.
+///
+/// # Errors
+/// [`FileError`].
+pub fn read_into(content: &mut Vec<u8>, path: &Path, limit: u64) -> Result<(), FileError> {
+    let failed = |source| FileError::Read { path: path.to_owned(), source };
+    let file = open_regular(path)?;
+    let size = file.metadata().map_err(failed)?.len();
+    content.reserve(usize::try_from(size.min(limit) + 1).unwrap_or_default());
+    let read = file.take(limit + 1).read_to_end(content).map_err(failed)? as u64;
+    if read > limit {
+        // For the person who reads the error: what the file says of itself, or what was read of it.
+        return Err(FileError::TooLarge { path: path.to_owned(), size: size.max(read) });
     }
+    Ok(())
+}
+
+/// The first bytes, at most `limit`, of whatever stands there: of a FIFO that nobody writes to there are none.
+///
+/// # Errors
+/// Those of the system for `open` and `read`.
+pub fn head(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let (file, _) = open(path, OpenOptions::new().read(true))?;
+    let mut head = Vec::new();
+    file.take(limit).read_to_end(&mut head)?;
+    Ok(head)
 }
 
 /// Whether a file could be read, however long it is. One that is not there could.
@@ -65,22 +102,23 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
 /// # Errors
 /// [`FileError`].
 pub fn probe(path: &Path) -> Result<(), FileError> {
-    let Some(mut file) = open_regular(path)? else { return Ok(()) };
+    let Some(file) = none_if_absent(open_regular(path))? else { return Ok(()) };
     // One byte, or none in an empty file.
-    let read = file.by_ref().take(1).read_to_end(&mut Vec::new());
+    let read = file.take(1).read_to_end(&mut Vec::new());
     read.map(drop).map_err(|source| FileError::Read { path: path.to_owned(), source })
 }
 
-fn open_regular(path: &Path) -> Result<Option<File>, FileError> {
-    let (file, file_type) = match open(path, OpenOptions::new().read(true)) {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(FileError::Open { path: path.to_owned(), source }),
-    };
-    if !file_type.is_file() {
-        return Err(FileError::NotRegular { path: path.to_owned(), found: in_words(file_type) });
+fn none_if_absent<T>(found: Result<T, FileError>) -> Result<Option<T>, FileError> {
+    match found {
+        Err(error) if error.is_absent() => Ok(None),
+        found => found.map(Some),
     }
-    Ok(Some(file))
+}
+
+fn open_regular(path: &Path) -> Result<File, FileError> {
+    let (file, file_type) = open(path, OpenOptions::new().read(true))
+        .map_err(|source| FileError::Open { path: path.to_owned(), source })?;
+    if file_type.is_file() { Ok(file) } else { Err(FileError::NotRegular { path: path.to_owned(), found: file_type }) }
 }
 
 /// Opens a file so that neither a FIFO nor a terminal can make us wait or become our controlling terminal. What it is
@@ -121,9 +159,13 @@ mod tests {
     fn a_file_is_read_up_to_its_limit_and_not_a_byte_more() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
-        assert_eq!(read(&path, 4).unwrap(), None);
+        assert!(read(&path, 4).unwrap_err().is_absent());
+        assert_eq!(read_if_there(&path, 4).unwrap(), None);
+        probe(&path).unwrap();
         fs::write(&path, "four").unwrap();
-        assert_eq!(read(&path, 4).unwrap().as_deref(), Some(&b"four"[..]));
+        assert_eq!(read(&path, 4).unwrap(), b"four");
+        assert_eq!(read_if_there(&path, 4).unwrap().as_deref(), Some(&b"four"[..]));
+        assert_eq!(head(&path, 3).unwrap(), b"fou");
         assert_eq!(read(&path, 3).unwrap_err().to_string(), format!("{path:?} has 4 bytes"));
         probe(&path).unwrap();
     }
@@ -138,6 +180,19 @@ mod tests {
             assert_eq!(read(path, 9).unwrap_err().to_string(), expected);
             assert_eq!(probe(path).unwrap_err().to_string(), expected);
         }
+        assert_eq!(head(&fifo, 9).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_secret_is_read_into_a_buffer_that_does_not_grow() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        fs::write(&path, vec![b's'; 100_000]).unwrap();
+        let mut content = Vec::new();
+        content.reserve_exact(100_001);
+        let place = content.as_ptr();
+        read_into(&mut content, &path, 1 << 20).unwrap();
+        assert_eq!((content.len(), content.as_ptr()), (100_000, place));
     }
 
     #[test]

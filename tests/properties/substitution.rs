@@ -131,7 +131,7 @@ proptest! {
         let word = OsString::from_vec(text);
         let (mut argv, mut env) = (vec![word.clone()], Env::from_iter([("V", word.clone())]));
         let nowhere = Path::new("/nonexistent");
-        substitution::results(&mut env, [], &mut argv, nowhere).unwrap();
+        substitution::results(&mut env, &mut [], &mut argv, nowhere).unwrap();
         substitution::artifacts(&mut argv, &mut env, nowhere, nowhere, nowhere).unwrap();
         prop_assert_eq!(argv, std::slice::from_ref(&word));
         prop_assert_eq!(env.get("V"), Some(word.as_os_str()));
@@ -149,7 +149,7 @@ proptest! {
         fs::create_dir_all(steps.path().join("step-a/results")).unwrap();
         fs::write(steps.path().join("step-a/results/r"), &value).unwrap();
         let mut argv = vec![OsString::from_vec(around.join(b"$(steps.a.results.r)".as_slice()))];
-        substitution::results(&mut Env::default(), [], &mut argv, steps.path()).unwrap();
+        substitution::results(&mut Env::default(), &mut [], &mut argv, steps.path()).unwrap();
         prop_assert_eq!(argv, [OsString::from_vec(around.join(value.as_slice()))]);
     }
 }

@@ -8,6 +8,7 @@ use super::docker_config::{Document, DocumentError, Entry, Form};
 use super::docker_merge::merge;
 use super::files::{self, FileError};
 use super::mounted::{self, Login};
+use crate::go_path;
 use crate::host::Dirs;
 use crate::log;
 use crate::quote::OneLine;
@@ -68,7 +69,7 @@ impl Docker {
             log::warn(format_args!("credentials for docker: {}", OneLine(sentence)));
         }
         let Some(json) = merged.config.json() else { return Ok(()) };
-        let directory = files::below(&dirs.creds, ".docker");
+        let directory = go_path::join(&dirs.creds, ".docker");
         files::make_directories(&directory, 0o777)?;
         Ok(files::write(&directory.join("config.json"), json.as_bytes())?)
     }

@@ -1,9 +1,9 @@
 //! Files of credentials: bounded reads of what is mounted, and writes and directories in the words of Go's `os`.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::super::call::CallError;
 use crate::sys::file;
@@ -43,20 +43,15 @@ impl FileError {
 
 /// Reads a file of a secret. Links are followed: a secret's volume consists of them.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    let (file, file_type) = file::open(path, OpenOptions::new().read(true)).map_err(CallError::of("open", path))?;
-    if file_type.is_dir() {
-        return Err(CallError::of("read", path)(io::Error::from_raw_os_error(libc::EISDIR)).into());
-    }
-    if !file_type.is_file() {
-        return Err(FileError::NotAFile { path: path.into(), what: file::in_words(file_type) });
-    }
-    let mut content = Vec::new();
-    file.take(LIMIT + 1).read_to_end(&mut content).map_err(CallError::of("read", path))?;
-    if u64::try_from(content.len()).is_ok_and(|length| length <= LIMIT) {
-        Ok(content)
-    } else {
-        Err(FileError::TooLong { path: path.into() })
-    }
+    file::read(path, LIMIT).map_err(|error| match error {
+        file::FileError::NotRegular { path, found } if !found.is_dir() => {
+            FileError::NotAFile { path, what: file::in_words(found) }
+        }
+        file::FileError::TooLarge { path, .. } => FileError::TooLong { path },
+        error @ (file::FileError::Open { .. } | file::FileError::NotRegular { .. } | file::FileError::Read { .. }) => {
+            FileError::Call(error.into())
+        }
+    })
 }
 
 /// Makes this the whole content of a file. A new one can be read by its owner alone; an old one keeps its mode.
@@ -95,47 +90,4 @@ pub(super) fn make_directories(path: &Path, mode: u32) -> Result<(), CallError> 
         }
     }
     Ok(())
-}
-
-/// A path below another, without `.` and `..` and by the text alone, as Go joins paths: what looks absolute is below too.
-pub(super) fn below(directory: &Path, path: impl AsRef<Path>) -> PathBuf {
-    let mut joined = PathBuf::new();
-    let path = path.as_ref().components().filter(|part| !matches!(part, Component::RootDir));
-    for part in directory.components().chain(path) {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir if joined.file_name().is_some() => {
-                joined.pop();
-            }
-            // There is nothing above the root.
-            Component::ParentDir if joined.has_root() => {}
-            Component::ParentDir | Component::Prefix(_) | Component::RootDir | Component::Normal(_) => {
-                joined.push(part);
-            }
-        }
-    }
-    joined
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_joined_as_go_joins_them() {
-        for (directory, path, joined) in [
-            ("/tekton/creds-secrets", "s/username", "/tekton/creds-secrets/s/username"),
-            ("/tekton/creds-secrets", "/username", "/tekton/creds-secrets/username"),
-            ("/tekton/creds-secrets", "/etc/username", "/tekton/creds-secrets/etc/username"),
-            ("/tekton/creds-secrets", "../x/./y//username", "/tekton/x/y/username"),
-            ("/tekton/creds-secrets", "../../../../etc/username", "/etc/username"),
-            ("/home/", ".ssh", "/home/.ssh"),
-            ("/", ".ssh", "/.ssh"),
-            ("work/..", ".ssh", ".ssh"),
-            ("..", "../.ssh", "../../.ssh"),
-            ("./home", ".ssh", "home/.ssh"),
-        ] {
-            assert_eq!(below(Path::new(directory), path), Path::new(joined), "{directory} {path}");
-        }
-    }
 }

@@ -4,6 +4,7 @@ use super::super::call::CallError;
 use super::files;
 use super::git_url::{self, GitUrl, UrlError};
 use super::mounted::Login;
+use crate::go_path;
 use crate::host::Dirs;
 use crate::quote::Quoted;
 
@@ -46,8 +47,8 @@ impl GitBasic {
         if self.servers.is_empty() {
             return Ok(());
         }
-        files::write(&files::below(&dirs.creds, ".gitconfig"), &self.config())?;
-        files::write(&files::below(&dirs.creds, ".git-credentials"), self.store().as_bytes())
+        files::write(&go_path::join(&dirs.creds, ".gitconfig"), &self.config())?;
+        files::write(&go_path::join(&dirs.creds, ".git-credentials"), self.store().as_bytes())
     }
 
     fn config(&self) -> Vec<u8> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::super::call::CallError;
 use super::files::{self, FileError};
 use super::mounted;
+use crate::go_path;
 use crate::host::Dirs;
 
 const DEFAULT_PORT: &str = "22";
@@ -55,7 +56,7 @@ impl GitSsh {
         if self.places.is_empty() {
             return Ok(());
         }
-        let directory = files::below(&dirs.creds, ".ssh");
+        let directory = go_path::join(&dirs.creds, ".ssh");
         files::make_directories(&directory, 0o777)?;
         for key in self.sorted().flat_map(|(_, keys)| keys) {
             files::write(&key.path(&directory), &key.private_key)?;
@@ -69,7 +70,7 @@ impl GitSsh {
         if aliases.is_empty() {
             Ok(())
         } else {
-            files::append(&files::below(&dirs.creds, ".gitconfig"), aliases.as_bytes())
+            files::append(&go_path::join(&dirs.creds, ".gitconfig"), aliases.as_bytes())
         }
     }
 
@@ -100,7 +101,7 @@ impl GitSsh {
 
 impl Key {
     fn path(&self, directory: &Path) -> PathBuf {
-        files::below(directory, format!("id_{}", self.secret))
+        go_path::join(directory, format!("id_{}", self.secret))
     }
 }
 

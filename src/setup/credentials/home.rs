@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::call::CallError;
 use super::files;
+use crate::go_path;
 use crate::host::Dirs;
 use crate::log;
 use crate::quote::{OneLine, Quoted};
@@ -49,7 +50,7 @@ pub(super) fn copy(dirs: &Dirs, home: Option<&OsStr>) {
         return;
     };
     for name in NAMES {
-        if let Err(error) = copy_one(&dirs.creds.join(name), &files::below(Path::new(home), name)) {
+        if let Err(error) = copy_one(&dirs.creds.join(name), &go_path::join(Path::new(home), name)) {
             log::say(format_args!(
                 "warning: unsuccessful cred copy: {} from {} to {}: {}",
                 Quoted::new(OsStr::new(name)),
@@ -65,7 +66,7 @@ pub(super) fn copy(dirs: &Dirs, home: Option<&OsStr>) {
 fn copy_one(source: &Path, destination: &Path) -> Result<(), CopyError> {
     // Everything is found before anything is made: a home directory below the source would never be done.
     for found in find(source)? {
-        let destination = files::below(destination, &found.below);
+        let destination = go_path::join(destination, &found.below);
         match found.what {
             What::Directory => files::make_directories(&destination, 0o700).map_err(CopyError::Directory)?,
             What::File(source) => copy_file(&source, &destination)?,

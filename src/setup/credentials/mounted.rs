@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::files::{self, FileError};
+use crate::go_path;
 
 /// Reads a key of a secret.
 pub(super) fn read(secrets: &Path, secret: &str, key: &str) -> Result<Vec<u8>, FileError> {
@@ -11,7 +12,7 @@ pub(super) fn read(secrets: &Path, secret: &str, key: &str) -> Result<Vec<u8>, F
 
 /// The file of a secret's key. A name with `..` in it leads out of the directory of secrets, as in Tekton.
 pub(super) fn path(secrets: &Path, secret: &str, key: &str) -> PathBuf {
-    files::below(secrets, format!("{secret}/{key}"))
+    go_path::join(secrets, format!("{secret}/{key}"))
 }
 
 /// A name and a password. Both are bytes: nobody promises that they are text.

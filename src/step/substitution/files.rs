@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -69,19 +68,16 @@ pub enum FileError {
 /// # Errors
 /// [`FileError`].
 pub(super) fn read(path: &Path, limit: u64, shown: &str) -> Result<Vec<u8>, FileError> {
-    let shown = || shown.to_owned();
-    let (file, file_type) =
-        file::open(path, OpenOptions::new().read(true)).map_err(|source| FileError::Open { path: shown(), source })?;
-    if !file_type.is_file() {
-        return Err(FileError::NotRegular { path: shown(), found: file::in_words(file_type) });
-    }
-    let mut content = Vec::new();
-    let read = file.take(limit + 1).read_to_end(&mut content);
-    let read = read.map_err(|source| FileError::Read { path: shown(), source })?;
-    if read as u64 > limit {
-        return Err(FileError::TooLong { path: shown(), limit });
-    }
-    Ok(content)
+    let read = file::read(path, limit);
+    let path = || shown.to_owned();
+    read.map_err(|error| match error {
+        file::FileError::Open { source, .. } => FileError::Open { path: path(), source },
+        file::FileError::NotRegular { found, .. } => {
+            FileError::NotRegular { path: path(), found: file::in_words(found) }
+        }
+        file::FileError::Read { source, .. } => FileError::Read { path: path(), source },
+        file::FileError::TooLarge { .. } => FileError::TooLong { path: path(), limit },
+    })
 }
 
 /// What steps left, by the steps' directory.

@@ -27,30 +27,21 @@ use self::value::Selected;
 use crate::go_json;
 use crate::host::Env;
 use crate::log;
+use crate::step::when::WhenExpression;
 
 /// How many bytes all replacements of a step may add, and how long a script is read. No process can be given as much:
 /// Linux stops at 6 MiB for arguments and environment together.
 const LIMIT: usize = 16 << 20;
 
-/// The texts of a when expression.
-#[derive(Debug)]
-pub struct WhenTexts<'w> {
-    /// `values`; one that is a reference to all elements of an array becomes as many.
-    pub values: &'w mut Vec<String>,
-    /// `input`.
-    pub input: &'w mut String,
-    /// `cel`.
-    pub cel: &'w mut String,
-}
-
-/// Replaces references to results: in every variable, in every when expression, in every word of the command.
+/// Replaces references to results: in every variable; in the values, the input and the CEL of every when expression; in
+/// every word of the command. A value or a word that is a reference to all elements of an array becomes as many.
 ///
 /// # Errors
 /// At the first reference that cannot be replaced. The variables and texts of when expressions before it have changed;
 /// of the command all words have, or none. [`SubstitutionError::fatal`] tells whether the step can run with it.
-pub fn results<'w>(
+pub fn results(
     env: &mut Env,
-    when: impl IntoIterator<Item = WhenTexts<'w>>,
+    when: &mut [WhenExpression],
     argv: &mut Vec<OsString>,
     steps_dir: &Path,
 ) -> Result<(), SubstitutionError> {
@@ -64,18 +55,18 @@ pub fn results<'w>(
         }
         Err(error) => Err(error),
     })?;
-    for (index, WhenTexts { values, input, cel }) in when.into_iter().enumerate() {
+    for (index, expression) in when.iter_mut().enumerate() {
         let string = |bytes: Vec<u8>| go_json::text(&bytes).into_owned();
         let place = Place::When(index, "values");
-        let mut new = Vec::with_capacity(values.len());
-        for value in values.iter() {
+        let mut new = Vec::with_capacity(expression.values.len());
+        for value in &expression.values {
             match results.words(value.as_bytes(), &place)? {
                 Some(words) => new.extend(words.into_iter().map(string)),
                 None => new.push(value.clone()),
             }
         }
-        *values = new;
-        for (text, part) in [(input, "input"), (cel, "cel")] {
+        expression.values = new;
+        for (text, part) in [(&mut expression.input, "input"), (&mut expression.cel, "cel")] {
             if let Some(new) = results.text(text.as_bytes(), &Place::When(index, part))? {
                 *text = string(new);
             }

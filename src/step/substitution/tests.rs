@@ -45,7 +45,7 @@ impl Pod {
     }
 
     fn results(&self, env: &mut Env, argv: &mut Vec<OsString>) -> Option<String> {
-        self.told(results(env, [], argv, &self.path("steps")))
+        self.told(results(env, &mut [], argv, &self.path("steps")))
     }
 
     fn artifacts(&self, env: &mut Env, argv: &mut Vec<OsString>) -> Option<String> {
@@ -129,16 +129,19 @@ fn what_a_reference_stands_for_is_not_searched_for_results_again_as_ours_does() 
 #[test]
 fn when_expressions_are_replaced_after_variables_and_before_arguments() {
     let pod = kinds();
-    let mut values: Vec<String> =
-        ["$(steps.a.results.list[*])", "$(steps.a.results.none[*])", "<$(steps.a.results.string)>", "plain"]
+    let mut when = [WhenExpression {
+        input: "$(steps.a.results.list[*])|$(steps.a.results.string)".to_owned(),
+        operator: "$(steps.a.results.string)".to_owned(),
+        values: ["$(steps.a.results.list[*])", "$(steps.a.results.none[*])", "<$(steps.a.results.string)>", "plain"]
             .map(str::to_owned)
-            .into();
-    let mut input = "$(steps.a.results.list[*])|$(steps.a.results.string)".to_owned();
-    let mut cel = "'$(steps.a.results.map.k)' == 'v'".to_owned();
-    let when = WhenTexts { values: &mut values, input: &mut input, cel: &mut cel };
-    results(&mut Env::default(), [when], &mut Vec::new(), &pod.path("steps")).unwrap();
+            .into(),
+        cel: "'$(steps.a.results.map.k)' == 'v'".to_owned(),
+    }];
+    results(&mut Env::default(), &mut when, &mut Vec::new(), &pod.path("steps")).unwrap();
+    let [WhenExpression { input, operator, values, cel }] = when;
     assert_eq!(values, ["x", "y z", "", "<s>", "plain"]);
     assert_eq!((input.as_str(), cel.as_str()), ("|s", "'v' == 'v'"));
+    assert_eq!(operator, "$(steps.a.results.string)", "not searched for references, as in Tekton");
 }
 
 #[test]
@@ -160,12 +163,16 @@ fn the_first_failure_ends_the_substitution_of_results() {
         let text = |index| if index == fails { bad } else { good };
         let mut env = env(&[("A", text(0)), ("B", text(1))]);
         let mut words = argv(&[text(8), text(9)]);
-        let mut when = [2, 5].map(|at| (vec![text(at).to_owned()], text(at + 1).to_owned(), text(at + 2).to_owned()));
-        let texts = when.iter_mut().map(|(values, input, cel)| WhenTexts { values, input, cel });
-        let done = results(&mut env, texts, &mut words, &pod.path("steps"));
+        let mut when = [2, 5].map(|at| WhenExpression {
+            values: vec![text(at).to_owned()],
+            input: text(at + 1).to_owned(),
+            cel: text(at + 2).to_owned(),
+            ..WhenExpression::default()
+        });
+        let done = results(&mut env, &mut when, &mut words, &pod.path("steps"));
         assert_eq!(done.is_err(), fails < 10);
         let mut after: Vec<String> = env.iter().map(|(_, value)| value.to_str().unwrap().to_owned()).collect();
-        for (values, input, cel) in when {
+        for WhenExpression { values, input, cel, .. } in when {
             after.extend([values.concat(), input, cel]);
         }
         after.extend(words.iter().map(|word| word.to_str().unwrap().to_owned()));
@@ -249,7 +256,7 @@ fn an_element_that_is_not_there_ends_the_step() {
             "it is an object, not a JSON array of strings",
         ),
     ] {
-        let error = results(&mut env(&[("V", reference)]), [], &mut Vec::new(), &pod.path("steps")).unwrap_err();
+        let error = results(&mut env(&[("V", reference)]), &mut [], &mut Vec::new(), &pod.path("steps")).unwrap_err();
         assert_eq!(error.fatal(), Some(crate::outcome::NotRunKind::Substitution));
         assert_eq!(
             error.sentence(),
@@ -271,7 +278,7 @@ fn a_nul_byte_stays_out_of_variables_and_ends_a_step_that_has_it_in_an_argument(
     assert_eq!((env.get("V").unwrap(), env.get("W").unwrap()), (OsString::from(reference).as_os_str(), "s".as_ref()));
 
     let mut words = argv(&["/bin/x", reference]);
-    let error = results(&mut Env::default(), [], &mut words, &pod.path("steps")).unwrap_err();
+    let error = results(&mut Env::default(), &mut [], &mut words, &pod.path("steps")).unwrap_err();
     assert_eq!(error.fatal(), Some(crate::outcome::NotRunKind::Other));
     assert!(
         error.sentence().starts_with("Error executing command: invalid argument: $(steps.a.results.nul) in argument 1")
@@ -287,7 +294,7 @@ fn more_than_a_process_can_be_given_ends_the_step_and_takes_no_memory() {
     );
     for word in ["$(steps.a.results.large)".repeat(1000), "$(steps.a.results.words[*])".to_owned()] {
         let mut words = vec![OsString::from(word); 1000];
-        let error = results(&mut Env::default(), [], &mut words, &pod.path("steps")).unwrap_err();
+        let error = results(&mut Env::default(), &mut [], &mut words, &pod.path("steps")).unwrap_err();
         assert_eq!(error.fatal(), Some(crate::outcome::NotRunKind::Other));
         assert!(
             error.sentence().starts_with("Error executing command: argument list too long: with $(steps.a.results.")

@@ -1,16 +1,17 @@
 //! Paths as Go's `filepath.Join` makes them: cleaned by their letters alone. What is opened is what Tekton opens, and
 //! the path of an artifact is its key in the termination message.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// The path of `name` below `dir`; an absolute name is below it too. Without a `dir` the name stands alone.
 ///
 /// <https://pkg.go.dev/path/filepath#Join>
-pub(super) fn join(dir: &Path, name: &str) -> PathBuf {
-    let dir = dir.as_os_str().as_bytes();
-    let joined = if dir.is_empty() { name.as_bytes().to_vec() } else { [dir, b"/", name.as_bytes()].concat() };
+#[must_use]
+pub fn join(dir: &Path, name: impl AsRef<OsStr>) -> PathBuf {
+    let (dir, name) = (dir.as_os_str().as_bytes(), name.as_ref().as_bytes());
+    let joined = if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() };
     clean(&joined)
 }
 
@@ -54,6 +55,10 @@ mod tests {
             ("results", "..", "."),
             ("/", "..", "/"),
             ("/a", "b/..c/...", "/a/b/..c/..."),
+            ("/secrets", "../x/./y//username", "/x/y/username"),
+            ("/secrets/all", "../../../../etc/username", "/etc/username"),
+            ("/home", "", "/home"),
+            ("work/..", ".ssh", ".ssh"),
         ] {
             assert_eq!(join(Path::new(dir), name), Path::new(expected), "{dir:?} and {name:?}");
         }
