@@ -22,6 +22,10 @@ pub mod cli;
 pub mod commands;
 pub mod host;
 pub mod log;
+#[cfg(feature = "lookup")]
+pub mod lookup;
+#[cfg(not(feature = "lookup"))]
+#[path = "lookup/absent.rs"]
 pub mod lookup;
 pub mod note;
 pub mod outcome;

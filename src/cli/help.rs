@@ -53,7 +53,10 @@ fn write_flags(text: &mut String, command: &Command) -> fmt::Result {
     }
     let refused = command.get_arguments().filter(|arg| arg.get_help_heading().is_none());
     let refused = refused.map(|arg| format!("-{}", arg.get_id())).collect::<Vec<_>>().join(" ");
-    writeln!(text, "\nFlags of Tekton's entrypoint that this version refuses, because it cannot sign results by SPIRE:")?;
+    writeln!(
+        text,
+        "\nFlags of Tekton's entrypoint that this version refuses, because it cannot sign results by SPIRE:"
+    )?;
     write_wrapped(text, "  ", &refused)
 }
 

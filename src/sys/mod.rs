@@ -13,3 +13,4 @@ pub mod memory;
 pub mod poll;
 pub mod process;
 pub mod signals;
+mod stack;

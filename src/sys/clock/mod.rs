@@ -1,12 +1,19 @@
 //! The wall clock in local time, as Tekton prints it.
 
+mod calendar;
+mod rule;
+mod tzif;
+mod zone;
+
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use calendar::SECONDS_PER_DAY;
 
 /// A moment in local time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timestamp {
     /// Year, month, day, hour, minute and second in local time.
-    civil: [i32; 6],
+    civil: [i64; 6],
     /// Milliseconds within the second.
     millis: u32,
     /// Seconds east of UTC.
@@ -18,19 +25,19 @@ pub struct Timestamp {
 pub fn now() -> Timestamp {
     // A clock before 1970 is a broken clock: show the epoch rather than fail a step over it.
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = libc::time_t::try_from(since.as_secs()).unwrap_or(libc::time_t::MAX);
-    // SAFETY: an all-zero `tm` is a valid value of that plain C struct.
-    let mut tm: libc::tm = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are to live values of the right type. The C library reads `TZ`, which nothing here changes.
-    unsafe { libc::localtime_r(&raw const seconds, &raw mut tm) };
-    Timestamp {
-        civil: [tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec],
-        millis: since.subsec_millis(),
-        offset: tm.tm_gmtoff,
-    }
+    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    Timestamp::new(seconds, since.subsec_millis(), zone::offset(seconds))
 }
 
 impl Timestamp {
+    /// So many seconds and milliseconds after the beginning of 1970 in UTC, shown so many seconds east of it.
+    fn new(seconds: i64, millis: u32, offset: i64) -> Self {
+        let local = seconds.saturating_add(offset);
+        let (day, second) = (local.div_euclid(SECONDS_PER_DAY), local.rem_euclid(SECONDS_PER_DAY));
+        let [year, month, day] = calendar::date(day);
+        Self { civil: [year, month, day, second / 3600, second / 60 % 60, second % 60], millis, offset }
+    }
+
     /// RFC 3339 with exactly three fractional digits: `2026-11-21T05:55:02.402Z`, `2026-11-21T11:49:53.253+05:30`.
     #[must_use]
     pub fn rfc3339(&self) -> String {
@@ -55,21 +62,31 @@ impl Timestamp {
 mod tests {
     use super::*;
 
+    /// 2026-11-21T05:05:02Z.
+    const MOMENT: i64 = 1_795_237_502;
+
     #[test]
     fn moments_are_printed_as_go_prints_them() {
         for (millis, offset, expected) in [
             (402, 0, "2026-11-21T05:05:02.402Z"),
-            (0, 19_800, "2026-11-21T05:05:02.000+05:30"),
-            (7, -12_600, "2026-11-21T05:05:02.007-03:30"),
+            (0, 19_800, "2026-11-21T10:35:02.000+05:30"),
+            (7, -12_600, "2026-11-21T01:35:02.007-03:30"),
+            (0, -43_200, "2026-11-20T17:05:02.000-12:00"),
+            (0, 50_400, "2026-11-21T19:05:02.000+14:00"),
         ] {
-            assert_eq!(Timestamp { civil: [2026, 11, 21, 5, 5, 2], millis, offset }.rfc3339(), expected);
+            assert_eq!(Timestamp::new(MOMENT, millis, offset).rfc3339(), expected);
         }
     }
 
     #[test]
     fn a_log_line_starts_with_date_and_time() {
-        let moment = Timestamp { civil: [2026, 1, 2, 3, 4, 5], millis: 0, offset: 0 };
-        assert_eq!(moment.log_prefix(), "2026/01/02 03:04:05");
+        assert_eq!(Timestamp::new(1_767_323_045, 0, 0).log_prefix(), "2026/01/02 03:04:05");
+    }
+
+    #[test]
+    fn a_broken_clock_is_no_failure() {
+        assert_eq!(Timestamp::new(0, 0, -3600).rfc3339(), "1969-12-31T23:00:00.000-01:00");
+        assert!(!Timestamp::new(i64::MAX, 0, 3600).rfc3339().is_empty());
     }
 
     #[test]
