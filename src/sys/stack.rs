@@ -6,7 +6,6 @@
 /// brings 130 kB of number formats along.
 ///
 /// "Not known" is an answer that std provides for; an overflow still ends the process, by SIGSEGV, at the guard page.
-#[cfg(all(target_env = "gnu", not(test)))]
 // SAFETY: the name is the C library's, and so are type and meaning: an error number, and nothing written.
 #[unsafe(no_mangle)]
 extern "C" fn pthread_getattr_np(_: libc::pthread_t, _: *mut libc::pthread_attr_t) -> libc::c_int {
