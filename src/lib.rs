@@ -26,6 +26,10 @@ pub mod go_path;
 pub mod host;
 pub mod image;
 pub mod log;
+#[cfg(feature = "lookup")]
+pub mod lookup;
+#[cfg(not(feature = "lookup"))]
+#[path = "lookup/absent.rs"]
 pub mod lookup;
 pub mod note;
 pub mod outcome;

@@ -15,24 +15,14 @@ use crate::spec::LookupSpec;
 pub(super) const POST_FILE: &str = "post_file";
 /// The flag of the termination message file, which is needed even when the others cannot be read.
 pub(super) const TERMINATION_PATH: &str = "termination_path";
+/// Where Tekton's entrypoint asks for a key without a flag.
+const SPIRE_AGENT: &str = "unix:///spiffe-workload-api/spire-agent.sock";
 /// Where the termination message goes without a flag.
 pub(super) const DEFAULT_TERMINATION_PATH: &str = "/tekton/termination";
 
-/// Tekton's flags for signing results, which this program does not do, and whether they take an argument.
-const NOT_BUILT: [(&str, Kind); 2] = [("enable_spire", Kind::Boolean), ("spire_socket_path", Kind::Valued)];
-
-/// All flags. Those without a heading are the ones that are refused.
+/// All flags.
 pub(super) fn command() -> Command {
-    let refused = NOT_BUILT.map(|(flag, kind)| {
-        let refuse = OsStringValueParser::new().try_map(move |_| Err::<OsString, _>(ValueFault::NotBuilt { flag }));
-        match kind {
-            Kind::Boolean => boolean(flag),
-            Kind::Valued => Arg::new(flag).long(flag).action(ArgAction::Set),
-        }
-        .value_parser(refuse)
-    });
     bare()
-        .args(refused)
         .next_help_heading("What the step runs")
         .args(what_runs())
         .next_help_heading("When its turn comes")
@@ -119,7 +109,7 @@ fn turn() -> [Arg; 4] {
     ]
 }
 
-fn end() -> [Arg; 9] {
+fn end() -> [Arg; 11] {
     [
         valued(POST_FILE, "PATH", value::path).help(
             "Create this file when the step is done, or PATH.err when it failed: the next step waits for it.\n\
@@ -156,6 +146,14 @@ fn end() -> [Arg; 9] {
         boolean("signal_exit_code").default_value("false").help(
             "Tell a step's death by a signal as 128 and its number, with its name, instead of 255. A value only with \
              '='.\nExample: -signal_exit_code",
+        ),
+        boolean("enable_spire").default_value("false").help(
+            "Sign results by SPIRE. This version cannot: a step of which it is asked is refused. A value only with '='.\n\
+             Example: -enable_spire=false",
+        ),
+        valued("spire_socket_path", "ADDRESS", value::verbatim).default_value(SPIRE_AGENT).help(
+            "Where SPIRE's agent listens. Without effect, because nothing is signed.\n\
+             Example: -spire_socket_path unix:///run/spire/agent.sock",
         ),
     ]
 }
@@ -309,9 +307,7 @@ mod tests {
         assert_eq!(kind(&command, "entrypoint"), Some(Kind::Valued));
         assert_eq!(kind(&command, "wait_file_content"), Some(Kind::Boolean));
         assert_eq!(kind(&command, "image_insecure_registry"), Some(Kind::Valued));
-        for (flag, expected) in NOT_BUILT {
-            assert_eq!(kind(&command, flag), Some(expected), "{flag}");
-        }
+        assert_eq!(kind(&command, "enable_spire"), Some(Kind::Boolean));
         // Nothing is abbreviated, and clap's own flags are not there.
         for flag in ["entry", "help", "h", "version", "V", ""] {
             assert_eq!(kind(&command, flag), None, "{flag}");
@@ -319,12 +315,10 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_that_works_has_help_with_an_example_of_itself() {
-        for arg in command()
-            .get_arguments()
-            .chain(resolve_command().get_arguments())
-            .filter(|arg| arg.get_help_heading().is_some())
-        {
+    fn every_flag_has_help_with_an_example_of_itself() {
+        let (command, resolve) = (command(), resolve_command());
+        let told = resolve.get_arguments().filter(|arg| arg.get_help_heading().is_some());
+        for arg in command.get_arguments().chain(told) {
             let help = arg.get_help().unwrap().to_string();
             let example = help.split_once("\nExample: ").unwrap().1;
             assert!(example.contains(&format!("-{}", arg.get_id())), "{}", arg.get_id());

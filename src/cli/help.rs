@@ -44,20 +44,16 @@ fn write_flags(text: &mut String, command: &Command) -> fmt::Result {
     text.push_str(GRAMMAR);
     let mut heading = None;
     let resolve = flags::resolve_command();
-    for arg in command.get_arguments().chain(resolve.get_arguments()).filter(|arg| arg.get_help_heading().is_some()) {
+    // Those of resolve without a heading are told already.
+    let told = resolve.get_arguments().filter(|arg| arg.get_help_heading().is_some());
+    for arg in command.get_arguments().chain(told) {
         if arg.get_help_heading() != heading {
             heading = arg.get_help_heading();
             writeln!(text, "\n{}:", heading.unwrap_or_default())?;
         }
         write_flag(text, arg)?;
     }
-    let refused = command.get_arguments().filter(|arg| arg.get_help_heading().is_none());
-    let refused = refused.map(|arg| format!("-{}", arg.get_id())).collect::<Vec<_>>().join(" ");
-    writeln!(
-        text,
-        "\nFlags of Tekton's entrypoint that this version refuses, because it cannot sign results by SPIRE:"
-    )?;
-    write_wrapped(text, "  ", &refused)
+    Ok(())
 }
 
 fn write_flag(text: &mut String, arg: &Arg) -> fmt::Result {
@@ -122,7 +118,7 @@ mod tests {
             "  -service_account_dir DIR  (default /var/run/secrets/kubernetes.io/serviceaccount)\n",
             "      Example: -wait_file /tekton/run/0/out\n",
             "\nHow its end is reported:\n",
-            "cannot sign results by SPIRE:\n  -enable_spire -spire_socket_path\n",
+            "  -enable_spire  (default false)\n",
         ] {
             assert!(text.contains(line), "{line:?} in\n{text}");
         }
@@ -132,6 +128,6 @@ mod tests {
     fn help_fits_a_wide_terminal_and_ends_with_a_line_break() {
         let text = text(&flags::command());
         assert!(text.lines().all(|line| line.len() <= 120 && line.trim_end() == line), "{text}");
-        assert!(text.ends_with("-spire_socket_path\n"), "{text}");
+        assert!(text.ends_with(" resolve busybox -o json\n"), "{text}");
     }
 }

@@ -25,6 +25,11 @@ pub(super) enum StepFault {
          -entrypoint, or use a build that can ask registries"
     )]
     NoLookup,
+    #[error(
+        "-enable_spire asks for results that are signed by SPIRE, which this entrypoint cannot do, so nothing was run: \
+         leave enforce-nonfalsifiability off, or use Tekton's own entrypoint"
+    )]
+    Signed,
 }
 
 /// What this build can do.
@@ -41,6 +46,9 @@ pub(super) fn step(
     ignored: &[OsString],
     args: &[OsString],
 ) -> Result<StepSpec, StepFault> {
+    if flags.remove_one("enable_spire").unwrap_or_default() {
+        return Err(StepFault::Signed);
+    }
     let credentials = credentials(&mut flags);
     let breakpoint_on_failure = flags.remove_one("breakpoint_on_failure").unwrap_or_default();
     Ok(StepSpec {

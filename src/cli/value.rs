@@ -28,11 +28,6 @@ pub(super) enum ValueFault {
         #[source]
         cause: ValueCause,
     },
-    #[error(
-        "-{flag} is a flag of Tekton's entrypoint that this one does not have: it cannot sign results by SPIRE, so nothing \
-         was run; leave enforce-nonfalsifiability off, or use Tekton's own entrypoint"
-    )]
-    NotBuilt { flag: &'static str },
 }
 
 /// Why a text is not a value.

@@ -1,10 +1,15 @@
 //! The commands for people and pod templates.
 
+#[cfg(feature = "lookup")]
 mod attempt;
+#[cfg(feature = "lookup")]
 pub mod resolve;
+#[cfg(feature = "lookup")]
 pub mod run_image;
+#[cfg(feature = "lookup")]
 mod story;
 pub mod version;
+#[cfg(feature = "lookup")]
 mod words;
 
 use std::io::{self, Write};

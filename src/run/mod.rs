@@ -10,13 +10,17 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::cli::{self, Invocation, UsageError};
-use crate::commands::{self, resolve, run_image, version};
+use crate::commands::{self, version};
+#[cfg(feature = "lookup")]
+use crate::commands::{resolve, run_image};
 use crate::host::Host;
 use crate::log;
 use crate::report;
 use crate::setup;
 use crate::spec::SetupCommand;
-use crate::sys::cause::{Cause, chain};
+#[cfg(feature = "lookup")]
+use crate::sys::cause::Cause;
+use crate::sys::cause::chain;
 use crate::sys::signals::Signals;
 
 /// Does what argv asks for.
@@ -27,11 +31,19 @@ pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
     match cli::parse(argv) {
         Ok(Invocation::Step(spec)) => step::run(&spec, host, signals).into(),
         Ok(Invocation::Setup(command)) => set_up(&command, host, signals),
+        #[cfg(feature = "lookup")]
         Ok(Invocation::RunImage { lookup, args }) => {
             with_signals(signals, |signals| run_image::run(&lookup, &args, host, signals))
         }
+        #[cfg(feature = "lookup")]
         Ok(Invocation::Resolve { lookup, args, format }) => {
             with_signals(signals, |signals| resolve::run(&lookup, &args, format, host, signals))
+        }
+        #[cfg(not(feature = "lookup"))]
+        Ok(Invocation::RunImage { lookup, .. } | Invocation::Resolve { lookup, .. }) => {
+            // The command line has refused them already.
+            log::say(format_args!("image {} cannot be looked up by this build", lookup.image));
+            ExitCode::FAILURE
         }
         Ok(Invocation::Version) => commands::print(&version::text()),
         Ok(Invocation::Help(text)) => {
@@ -43,6 +55,7 @@ pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
 }
 
 /// A command that asks a registry, and so has a child to look after.
+#[cfg(feature = "lookup")]
 fn with_signals(signals: io::Result<Signals>, command: impl FnOnce(Signals) -> ExitCode) -> ExitCode {
     match signals {
         Ok(signals) => command(signals),

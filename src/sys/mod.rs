@@ -18,4 +18,13 @@ pub mod pipe;
 pub mod poll;
 pub mod process;
 pub mod signals;
+#[cfg(all(not(test), target_env = "gnu", target_feature = "crt-static"))]
+mod stack;
 pub mod stream;
+#[cfg(all(
+    panic = "abort",
+    target_env = "gnu",
+    target_feature = "crt-static",
+    any(target_arch = "aarch64", target_arch = "x86_64")
+))]
+mod unwind;

@@ -197,11 +197,21 @@ fn a_wrong_command_line_is_searched_for_its_files_behind_the_mistake_too() {
 #[test]
 fn a_flag_that_is_not_built_yet_is_refused_and_releases_the_next_step() {
     let ended = Step::new().flags(["-enable_spire"]).sh("echo ran");
-    let sentence = "-enable_spire is a flag of Tekton's entrypoint that this one does not have: it cannot sign results by \
-                    SPIRE, so nothing was run; leave enforce-nonfalsifiability off, or use Tekton's own entrypoint";
+    let sentence = "-enable_spire asks for results that are signed by SPIRE, which this entrypoint cannot do, so nothing was \
+                    run: leave enforce-nonfalsifiability off, or use Tekton's own entrypoint";
     assert_left(&ended, 2, false, None, &[internal("entrypoint/error", sentence)]);
     assert_eq!(lines(&ended.stderr).first(), Some(&sentence));
     assert_eq!(ended.stdout, "");
+}
+
+#[test]
+fn spires_flags_with_nothing_to_sign_change_nothing() {
+    let socket = "unix:///spiffe-workload-api/spire-agent.sock";
+    for flags in [&["-enable_spire=false"][..], &["-spire_socket_path", socket], &["-spire_socket_path="]] {
+        let ended = Step::new().flags(flags.iter().copied()).sh("echo ran");
+        assert_left(&ended, 0, true, Some("0"), &[]);
+        assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("ran\n", ""));
+    }
 }
 
 #[test]
