@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::existing::{Existing, NotAMessage};
 use super::message::{self, Entry, TooLarge};
-use crate::sys::file;
+use crate::sys::file::{self, FileError};
 
 /// How much of an existing file is read. What is longer is no message of anybody.
 const EXISTING_LIMIT: u64 = 1 << 20;
@@ -17,30 +17,10 @@ const EXISTING_LIMIT: u64 = 1 << 20;
 /// Why the termination message was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {
-    /// The file can neither be opened nor made.
-    #[error("opening {path:?}")]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// What stands there cannot hold a message.
-    #[error("{path:?} is {found}, and must be a regular file")]
-    NotRegular {
-        /// The file.
-        path: PathBuf,
-        /// What it is instead.
-        found: &'static str,
-    },
-    /// What stands in it already could not be read. It is left as it is.
-    #[error("reading {path:?}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    /// The file can neither be opened nor made, cannot hold a message, or what stands in it already cannot be read. It is
+    /// left as it is.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The message does not fit. The file is left as it is.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
@@ -117,14 +97,14 @@ pub fn write(path: &Path, entries: &[Entry], compress: bool) -> Result<Written, 
     let subject = || path.to_owned();
     let (mut file, file_type) =
         file::open(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
-            .map_err(|source| MessageError::Open { path: subject(), source })?;
+            .map_err(|source| FileError::Open { path: subject(), source })?;
     let (existing, lost) = if file_type.is_file() {
-        read(&mut file).map_err(|source| MessageError::Read { path: subject(), source })?
+        read(&mut file).map_err(|source| FileError::Read { path: subject(), source })?
     } else if std::os::unix::fs::FileTypeExt::is_char_device(&file_type) {
         // `/dev/null`, `/dev/stderr`: written to, never read.
         (Vec::new(), None)
     } else {
-        return Err(MessageError::NotRegular { path: subject(), found: file::in_words(file_type) });
+        return Err(FileError::NotRegular { path: subject(), found: file_type }.into());
     };
     let message = message::fit(&existing, entries, compress)?;
 
