@@ -16,7 +16,7 @@ const EXISTING_LIMIT: u64 = 1 << 20;
 
 /// Why the termination message was not written.
 #[derive(Debug, thiserror::Error)]
-pub enum MessageError {
+pub(super) enum MessageError {
     /// The file can neither be opened nor made, cannot hold a message, or what stands in it already cannot be read. It is
     /// left as it is.
     #[error(transparent)]
@@ -45,7 +45,7 @@ pub enum MessageError {
 /// A message that stands in its file and has yet to reach the disk.
 #[derive(Debug)]
 #[must_use = "the message reaches the disk only with sync()"]
-pub struct Written {
+pub(super) struct Written {
     file: File,
     path: PathBuf,
     size: usize,
@@ -54,7 +54,7 @@ pub struct Written {
 
 /// What stood in the file and was overwritten.
 #[derive(Debug)]
-pub enum Lost {
+pub(super) enum Lost {
     /// A step's own text, or a message that is damaged.
     Unreadable(NotAMessage),
     /// A file longer than any message.
@@ -64,13 +64,13 @@ pub enum Lost {
 impl Written {
     /// Bytes of the message.
     #[must_use]
-    pub fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.size
     }
 
     /// What was overwritten, if the file was not blank and no message stood there.
     #[must_use]
-    pub fn lost(&self) -> Option<&Lost> {
+    pub(super) fn lost(&self) -> Option<&Lost> {
         self.lost.as_ref()
     }
 
@@ -78,7 +78,7 @@ impl Written {
     ///
     /// # Errors
     /// [`MessageError::Sync`].
-    pub fn sync(self) -> Result<(), MessageError> {
+    pub(super) fn sync(self) -> Result<(), MessageError> {
         match self.file.sync_all() {
             Err(source) if source.raw_os_error() != Some(libc::EINVAL) => {
                 Err(MessageError::Sync { path: self.path, source })
@@ -93,7 +93,7 @@ impl Written {
 ///
 /// # Errors
 /// [`MessageError`]; only after a [`MessageError::Write`] has the file changed.
-pub fn write(path: &Path, entries: &[Entry], compress: bool) -> Result<Written, MessageError> {
+pub(super) fn write(path: &Path, entries: &[Entry], compress: bool) -> Result<Written, MessageError> {
     let subject = || path.to_owned();
     let (mut file, file_type) =
         file::open(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
