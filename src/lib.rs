@@ -4,13 +4,19 @@
 //!
 //! 1. [`sys::signals`] blocks every signal, before anything can start a child.
 //! 2. [`cli`] turns argv into an [`cli::Invocation`]; a usage error leaves by the exit door too.
-//! 3. [`run`] creates the step's directories and forks the [`lookup`] child, if the step's command is to be asked of a
-//!    registry: it works while the step waits.
-//! 4. [`step::wait`] waits for the files by which the previous step reports its end.
-//! 5. [`step::command`] makes the step's argv: given, from the platform table, or looked up.
-//! 6. [`step::runner`] runs it as PID 1 should: own process group, signals forwarded, orphans reaped, a time limit.
-//! 7. Every path of 3 to 6 ends in one [`outcome::Outcome`], which alone decides exit code, post file and message.
-//! 8. [`report`] writes termination message, `exitCode` and, last, the post file, which releases the next step.
+//! 3. [`setup::credentials`] puts the credentials of the flags where git and docker look for them.
+//! 4. [`run`] reads the when expressions, creates the step's directories, has [`step::alive`] lock a file beside the post
+//!    file, and forks the [`lookup`] child, if the step's command is to be asked of a registry: it works while the step waits.
+//! 5. [`step::wait`] waits for the files by which the previous step reports its end, and with [`step::predecessor`] notices
+//!    one that died without a report. With a [`step::breakpoint`] before the step, a person is waited for too.
+//! 6. [`step::command`] makes the step's argv: given, from the platform table, or looked up.
+//! 7. [`step::substitution`] puts what earlier steps left where this one refers to it; then [`step::when`] decides whether
+//!    the step is wanted, CEL in a child.
+//! 8. [`step::runner`] runs it as PID 1 should: own process group, signals forwarded, orphans reaped, a time limit, without a
+//!    network if it is [`step::hermetic`]; [`step::output`] copies what it prints to files.
+//! 9. Every path of 4 to 8 ends in one [`outcome::Outcome`], which alone decides exit code, post file and message.
+//! 10. [`report`] reads the step's results and writes termination message, `exitCode` and, last, the post file, which
+//!     releases the next step. Where a failure is a breakpoint, a person answers in place of the post file.
 //!
 //! # Floors
 //!

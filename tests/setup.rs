@@ -374,14 +374,27 @@ fn decode_script_that_fails_leaves_the_file_and_says_where() {
 }
 
 #[test]
+fn decode_script_neither_waits_for_a_fifo_nor_reads_without_end() {
+    let place = Place::new();
+    nix::unistd::mkfifo(&place.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::File::create(place.path("huge")).unwrap().set_len(1 << 40).unwrap();
+    for (name, cause) in [("fifo", "invalid argument"), ("huge", "file too large")] {
+        let expected = format!(
+            r#"error decoding script file "D/{name}": error reading from script file "D/{name}": read D/{name}: {cause}"#
+        );
+        assert_eq!(place.message(place.decode(name)), expected);
+    }
+}
+
+#[test]
 fn a_subcommand_that_hangs_is_ended_by_a_signal() {
     use std::os::unix::process::ExitStatusExt;
     let dir = tempfile::tempdir().unwrap();
     let fifo = dir.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_entrypoint"))
-        .arg("decode-script")
-        .arg(&fifo)
+        .arg("cp")
+        .args([&fifo, &dir.path().join("copy")])
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();

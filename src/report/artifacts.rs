@@ -14,7 +14,7 @@ const LIMIT: u64 = 1 << 20;
 /// The provenance of artifacts could not be read. The text begins as Tekton's does.
 #[derive(Debug, thiserror::Error)]
 #[error("Error while handling {whose} artifacts")]
-pub struct ArtifactsError {
+pub(super) struct ArtifactsError {
     /// `step` or `task`.
     whose: &'static str,
     /// The file, and why.
@@ -24,7 +24,7 @@ pub struct ArtifactsError {
 impl ArtifactsError {
     /// Whether the file is only too long.
     #[must_use]
-    pub fn is_too_large(&self) -> bool {
+    pub(super) fn is_too_large(&self) -> bool {
         matches!(self.source, FileError::TooLarge { .. })
     }
 }
@@ -33,7 +33,7 @@ impl ArtifactsError {
 ///
 /// # Errors
 /// [`ArtifactsError`] when the file is there and cannot be read.
-pub fn of_step(metadata_dir: &Path) -> Result<Option<Entry>, ArtifactsError> {
+pub(super) fn of_step(metadata_dir: &Path) -> Result<Option<Entry>, ArtifactsError> {
     read(metadata_dir, "artifacts/provenance.json", EntryKind::STEP_ARTIFACTS, "step")
 }
 
@@ -41,7 +41,7 @@ pub fn of_step(metadata_dir: &Path) -> Result<Option<Entry>, ArtifactsError> {
 ///
 /// # Errors
 /// [`ArtifactsError`] when the file is there and cannot be read.
-pub fn of_task(artifacts_dir: &Path) -> Result<Option<Entry>, ArtifactsError> {
+pub(super) fn of_task(artifacts_dir: &Path) -> Result<Option<Entry>, ArtifactsError> {
     read(artifacts_dir, "provenance.json", EntryKind::TASK_ARTIFACTS, "task")
 }
 

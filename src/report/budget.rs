@@ -27,7 +27,7 @@ const NAMES: usize = 4096;
 
 /// Whose message it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Containers {
+pub(super) enum Containers {
     /// The command line says how many containers the pod has.
     Given(NonZeroU32),
     /// The pod has this many steps.
@@ -44,13 +44,13 @@ impl Containers {
 
     /// How many bytes of its message each of them keeps.
     #[must_use]
-    pub fn share(self) -> usize {
+    pub(super) fn share(self) -> usize {
         usize::try_from(POD / self.number()).map_or(message::LIMIT, |share| share.min(message::LIMIT))
     }
 
     /// The warning for a message of this many bytes, if it is too long.
     #[must_use]
-    pub fn warning(self, size: usize, compressed: bool) -> Option<String> {
+    pub(super) fn warning(self, size: usize, compressed: bool) -> Option<String> {
         let share = self.share();
         if size <= share {
             return None;
@@ -76,7 +76,7 @@ impl Containers {
 /// The warning for a message of this many bytes, if the pod's containers can be counted and the message is too long for
 /// them. Steps are counted by their links below `steps`: each has one with its name and one with its number.
 #[must_use]
-pub fn warning(size: usize, given: Option<NonZeroU32>, steps: &Path, compressed: bool) -> Option<String> {
+pub(super) fn warning(size: usize, given: Option<NonZeroU32>, steps: &Path, compressed: bool) -> Option<String> {
     let containers = match given {
         Some(containers) => Containers::Given(containers),
         None if size <= SHORT => return None,

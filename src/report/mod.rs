@@ -4,15 +4,15 @@
 //! releases the next step and so comes last of what that step may look at. Only then is the message synced to the disk:
 //! that takes milliseconds, and nobody but kubelet waits for it. A file that fails never stops the ones after it.
 
-pub mod artifacts;
-pub mod budget;
+mod artifacts;
+mod budget;
 mod collected;
 pub mod compression;
 pub mod existing;
 pub mod message;
-pub mod post;
-pub mod results;
-pub mod termination;
+mod post;
+mod results;
+mod termination;
 
 use std::path::{Path, PathBuf};
 

@@ -10,7 +10,7 @@ use crate::sys::file;
 
 /// A file that could not be created. The text begins as Tekton's does.
 #[derive(Debug, thiserror::Error)]
-pub enum PostError {
+pub(super) enum PostError {
     /// A directory above it could not be made.
     #[error("Creating {path:?}: making the directory {dir:?}")]
     Directory {
@@ -41,7 +41,7 @@ pub enum PostError {
 
 /// Where the post file of this kind stands: `.err` is appended to the whole name.
 #[must_use]
-pub fn path(post_file: &Path, kind: PostFile) -> PathBuf {
+pub(super) fn path(post_file: &Path, kind: PostFile) -> PathBuf {
     let mut name = OsString::from(post_file);
     match kind {
         PostFile::Success => {}
@@ -56,7 +56,7 @@ pub fn path(post_file: &Path, kind: PostFile) -> PathBuf {
 ///
 /// # Errors
 /// [`PostError`] when the file does not stand there with its content afterwards.
-pub fn create(path: &Path, content: &str) -> Result<(), PostError> {
+pub(super) fn create(path: &Path, content: &str) -> Result<(), PostError> {
     let subject = || path.to_owned();
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir).map_err(|source| PostError::Directory {

@@ -11,7 +11,7 @@ const LIMIT: u64 = 1 << 20;
 
 /// Why a result could not be read. The names are those of the command line.
 #[derive(Debug, thiserror::Error)]
-pub enum ResultsError {
+pub(super) enum ResultsError {
     /// The file is there and cannot be read.
     #[error("Result {name:?} cannot be read")]
     Unreadable {
@@ -49,7 +49,7 @@ impl ResultsError {
 /// # Errors
 /// [`ResultsError`] at the first file that is there and cannot be read; Tekton gives up then too
 /// (`readResultsFromDisk` in `pkg/entrypoint/entrypointer.go`).
-pub fn read(dir: &Path, names: &[String], kind: EntryKind) -> Result<Vec<Entry>, ResultsError> {
+pub(super) fn read(dir: &Path, names: &[String], kind: EntryKind) -> Result<Vec<Entry>, ResultsError> {
     let mut entries = Vec::new();
     for name in names {
         let value =
@@ -64,7 +64,7 @@ pub fn read(dir: &Path, names: &[String], kind: EntryKind) -> Result<Vec<Entry>,
 ///
 /// # Errors
 /// [`ResultsError::Unreadable`] at the first file that is there and cannot be read.
-pub fn probe(dir: &Path, names: &[String]) -> Result<(), ResultsError> {
+pub(super) fn probe(dir: &Path, names: &[String]) -> Result<(), ResultsError> {
     names
         .iter()
         .try_for_each(|name| file::probe(&go_path::join(dir, name)).map_err(|error| ResultsError::new(name, error)))

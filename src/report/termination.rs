@@ -9,38 +9,18 @@ use std::path::{Path, PathBuf};
 
 use super::existing::{Existing, NotAMessage};
 use super::message::{self, Entry, TooLarge};
-use crate::sys::file;
+use crate::sys::file::{self, FileError};
 
 /// How much of an existing file is read. What is longer is no message of anybody.
 const EXISTING_LIMIT: u64 = 1 << 20;
 
 /// Why the termination message was not written.
 #[derive(Debug, thiserror::Error)]
-pub enum MessageError {
-    /// The file can neither be opened nor made.
-    #[error("opening {path:?}")]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// What stands there cannot hold a message.
-    #[error("{path:?} is {found}, and must be a regular file")]
-    NotRegular {
-        /// The file.
-        path: PathBuf,
-        /// What it is instead.
-        found: &'static str,
-    },
-    /// What stands in it already could not be read. It is left as it is.
-    #[error("reading {path:?}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+pub(super) enum MessageError {
+    /// The file can neither be opened nor made, cannot hold a message, or what stands in it already cannot be read. It is
+    /// left as it is.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The message does not fit. The file is left as it is.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
@@ -65,7 +45,7 @@ pub enum MessageError {
 /// A message that stands in its file and has yet to reach the disk.
 #[derive(Debug)]
 #[must_use = "the message reaches the disk only with sync()"]
-pub struct Written {
+pub(super) struct Written {
     file: File,
     path: PathBuf,
     size: usize,
@@ -74,7 +54,7 @@ pub struct Written {
 
 /// What stood in the file and was overwritten.
 #[derive(Debug)]
-pub enum Lost {
+pub(super) enum Lost {
     /// A step's own text, or a message that is damaged.
     Unreadable(NotAMessage),
     /// A file longer than any message.
@@ -84,13 +64,13 @@ pub enum Lost {
 impl Written {
     /// Bytes of the message.
     #[must_use]
-    pub fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.size
     }
 
     /// What was overwritten, if the file was not blank and no message stood there.
     #[must_use]
-    pub fn lost(&self) -> Option<&Lost> {
+    pub(super) fn lost(&self) -> Option<&Lost> {
         self.lost.as_ref()
     }
 
@@ -98,7 +78,7 @@ impl Written {
     ///
     /// # Errors
     /// [`MessageError::Sync`].
-    pub fn sync(self) -> Result<(), MessageError> {
+    pub(super) fn sync(self) -> Result<(), MessageError> {
         match self.file.sync_all() {
             Err(source) if source.raw_os_error() != Some(libc::EINVAL) => {
                 Err(MessageError::Sync { path: self.path, source })
@@ -113,18 +93,18 @@ impl Written {
 ///
 /// # Errors
 /// [`MessageError`]; only after a [`MessageError::Write`] has the file changed.
-pub fn write(path: &Path, entries: &[Entry], compress: bool) -> Result<Written, MessageError> {
+pub(super) fn write(path: &Path, entries: &[Entry], compress: bool) -> Result<Written, MessageError> {
     let subject = || path.to_owned();
     let (mut file, file_type) =
         file::open(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
-            .map_err(|source| MessageError::Open { path: subject(), source })?;
+            .map_err(|source| FileError::Open { path: subject(), source })?;
     let (existing, lost) = if file_type.is_file() {
-        read(&mut file).map_err(|source| MessageError::Read { path: subject(), source })?
+        read(&mut file).map_err(|source| FileError::Read { path: subject(), source })?
     } else if std::os::unix::fs::FileTypeExt::is_char_device(&file_type) {
         // `/dev/null`, `/dev/stderr`: written to, never read.
         (Vec::new(), None)
     } else {
-        return Err(MessageError::NotRegular { path: subject(), found: file::in_words(file_type) });
+        return Err(FileError::NotRegular { path: subject(), found: file_type }.into());
     };
     let message = message::fit(&existing, entries, compress)?;
 

@@ -49,17 +49,7 @@ impl<'a> Pass<'a> {
     /// The step's outcome; early ends come as errors so that `?` can leave with them.
     pub(super) fn outcome(&mut self) -> Result<Outcome, Outcome> {
         let (spec, host) = (self.spec, self.host);
-        if !spec.ignored.is_empty() {
-            log::warn(format_args!("ignoring arguments before `--` that are no flags: {:?}", spec.ignored));
-        }
-        if !process::is_pid1() {
-            // PID 1 is given orphans anyway. Without it they are reaped by whoever is PID 1 here.
-            let _ = process::become_subreaper();
-        }
-        let mut when = when::parse(&spec.when).map_err(|error| failed(error.to_string()))?;
-        make_directories(&spec.report.metadata_dir)?;
-        // Before anything that takes time. Where there can be no lock, later steps wait as they do behind Tekton's own.
-        self.alive = spec.report.post_file.as_deref().and_then(|post_file| Alive::announce(post_file).ok());
+        let mut when = self.begin()?;
         let mut lookup = match &spec.command {
             CommandSource::Image(image) => {
                 let when = if spec.wait.files.is_empty() { When::Turn } else { When::Waiting };
@@ -96,10 +86,32 @@ impl<'a> Pass<'a> {
             hermetic: hermetic::is_asked_for(&env),
             downward: &host.dirs.downward,
         };
-        let step = Running::start(&program, &how, &self.signals).map_err(|error| match error {
+        self.execute(&program, &how, wait)
+    }
+
+    /// What comes before anything that takes time. Returns the when expressions, with their references.
+    fn begin(&mut self) -> Result<Vec<WhenExpression>, Outcome> {
+        let spec = self.spec;
+        if !spec.ignored.is_empty() {
+            log::warn(format_args!("ignoring arguments before `--` that are no flags: {:?}", spec.ignored));
+        }
+        if !process::is_pid1() {
+            // PID 1 is given orphans anyway. Without it they are reaped by whoever is PID 1 here.
+            let _ = process::become_subreaper();
+        }
+        let when = when::parse(&spec.when).map_err(|error| failed(error.to_string()))?;
+        make_directories(&spec.report.metadata_dir)?;
+        // Where there can be no lock, later steps wait as they do behind Tekton's own.
+        self.alive = spec.report.post_file.as_deref().and_then(|post_file| Alive::announce(post_file).ok());
+        Ok(when)
+    }
+
+    /// Runs the step's program to its end, and lets go of the wait once it has started.
+    fn execute(&mut self, program: &Program, how: &RunSpec<'_>, wait: Option<Wait>) -> Result<Outcome, Outcome> {
+        let step = Running::start(program, how, &self.signals).map_err(|error| match error {
             StartError::TimeIsUp => Outcome::TimedOut,
             error @ (StartError::Output(_) | StartError::Program(_) | StartError::Isolated(_)) => {
-                cannot_execute(&error.explain(&program))
+                cannot_execute(&error.explain(program))
             }
         })?;
         // Not before: the kernel takes its time, milliseconds at worst, to give an inotify instance back.

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::sys::cause::Cause;
+use crate::sys::file;
 
 /// A file that cannot be opened. The texts begin as Tekton's do (`cmd/entrypoint/runner.go:newStdLogWriter`).
 #[derive(Debug, thiserror::Error)]
@@ -65,11 +66,9 @@ impl CopyFile {
             Some(libc::ENXIO) => OutputError::Waits { path: path.to_owned() },
             _ => OutputError::Open { path: path.to_owned(), source },
         };
-        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-        let file = OpenOptions::new().append(true).create(true).mode(0o644).custom_flags(flags).open(path);
-        let file = file.map_err(refused)?;
-        let kind = file.metadata().map_err(refused)?.file_type();
-        if kind.is_fifo() || kind.is_socket() {
+        let (file, file_type) =
+            file::open(path, OpenOptions::new().append(true).create(true).mode(0o644)).map_err(refused)?;
+        if file_type.is_fifo() || file_type.is_socket() {
             return Err(OutputError::Waits { path: path.to_owned() });
         }
         Ok(Self { path: path.to_owned(), file, failure: None, missing: 0 })

@@ -5,8 +5,8 @@
 //! `applyStepArtifactSubstitutions` (`pkg/entrypoint/entrypointer.go`). What a reference stands for is not searched for
 //! references to results again.
 
-pub mod error;
-pub mod files;
+mod error;
+mod files;
 pub mod provenance;
 pub mod reference;
 pub mod script;
