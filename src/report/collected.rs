@@ -29,7 +29,9 @@ impl CollectError {
     /// Whether it is only too long for a message.
     pub(super) fn is_too_large(&self) -> bool {
         match self {
-            Self::Results(error) => matches!(error, ResultsError::TooLarge { .. }),
+            Self::Results(error) => {
+                matches!(error, ResultsError::TooLarge { .. } | ResultsError::TooLargeTogether { .. })
+            }
             Self::Artifacts(error) => error.is_too_large(),
         }
     }

@@ -6,7 +6,8 @@ use super::message::{Entry, EntryKind};
 use crate::go_path;
 use crate::sys::file::{self, FileError};
 
-/// How many bytes of one result are read. Far more than a termination message takes, and little enough to hold.
+/// How many bytes of results are read, of one or of all together. Far more than a termination message takes, and little
+/// enough to hold.
 const LIMIT: u64 = 1 << 20;
 
 /// Why a result could not be read. The names are those of the command line.
@@ -28,12 +29,21 @@ pub(super) enum ResultsError {
         /// Its file, and how long it is.
         source: FileError,
     },
+    /// The files are together longer than anything that could be reported.
+    #[error("Result {name:?} and those before it are together too large")]
+    TooLargeTogether {
+        /// The result with which they are.
+        name: String,
+        /// Its file, and how long it is.
+        source: FileError,
+    },
 }
 
 impl ResultsError {
     fn new(name: &str, source: FileError) -> Self {
         let name = name.to_owned();
         match source {
+            FileError::TooLarge { size, .. } if size <= LIMIT => Self::TooLargeTogether { name, source },
             FileError::TooLarge { .. } => Self::TooLarge { name, source },
             FileError::Open { .. } | FileError::NotRegular { .. } | FileError::Read { .. } => {
                 Self::Unreadable { name, source }
@@ -51,9 +61,11 @@ impl ResultsError {
 /// (`readResultsFromDisk` in `pkg/entrypoint/entrypointer.go`).
 pub(super) fn read(dir: &Path, names: &[String], kind: EntryKind) -> Result<Vec<Entry>, ResultsError> {
     let mut entries = Vec::new();
+    let mut room = LIMIT;
     for name in names {
         let value =
-            file::read_if_there(&go_path::join(dir, name), LIMIT).map_err(|error| ResultsError::new(name, error))?;
+            file::read_if_there(&go_path::join(dir, name), room).map_err(|error| ResultsError::new(name, error))?;
+        room = room.saturating_sub(value.as_ref().map_or(0, |value| value.len() as u64));
         entries.extend(value.map(|value| Entry::new(kind, name, &value)));
     }
     Ok(entries)
@@ -162,5 +174,19 @@ mod tests {
         File::create(&path).unwrap().set_len(LIMIT).unwrap();
         let entries = read(dir.path(), &names(&["huge"]), EntryKind::TASK_RESULT).unwrap();
         assert_eq!(entries[0].value.len() as u64, LIMIT);
+    }
+
+    #[test]
+    fn results_that_are_together_too_large_are_not_all_held_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        File::create(dir.path().join("half")).unwrap().set_len(LIMIT / 2).unwrap();
+        assert_eq!(read(dir.path(), &names(&["half", "half"]), EntryKind::TASK_RESULT).unwrap().len(), 2);
+        File::create(dir.path().join("last")).unwrap().set_len(1).unwrap();
+        let error = read(dir.path(), &names(&["half", "half", "last"]), EntryKind::TASK_RESULT).unwrap_err();
+        let path = dir.path().join("last");
+        assert_eq!(
+            chain(&error),
+            format!("Result \"last\" and those before it are together too large: {path:?} has 1 bytes")
+        );
     }
 }

@@ -60,12 +60,30 @@ impl Pass<'_> {
     /// Sleeps until there is news of a signal, the awaited files or the child, and takes care of the first and, where it
     /// is a lookup's, of the last.
     pub(super) fn sleep(&mut self, wait: Option<&Wait>, beside: &mut Beside<'_, '_>) -> Result<(), Outcome> {
+        self.sleep_or_write(wait, beside, &[])
+    }
+
+    /// Waits until our log takes a line. Writing it would wait too, and be deaf meanwhile to a signal that ends the step.
+    pub(super) fn wait_for_log(&mut self, beside: &mut Beside<'_, '_>) -> Result<(), Outcome> {
+        let log = io::stderr();
+        while !poll::is_writable(log.as_fd()) {
+            self.sleep_or_write(None, beside, &[log.as_fd()])?;
+        }
+        Ok(())
+    }
+
+    fn sleep_or_write(
+        &mut self,
+        wait: Option<&Wait>,
+        beside: &mut Beside<'_, '_>,
+        sinks: &[BorrowedFd<'_>],
+    ) -> Result<(), Outcome> {
         let unreadable = |error: io::Error| failed(format!("cannot read signals: {}", Cause(&error)));
         let limits = [wait.map(Wait::pace), beside.time_left(Instant::now())];
         let limit: Option<Duration> = limits.into_iter().flatten().min();
         let sources = [wait.and_then(Wait::events), beside.events()];
         let sources: Vec<_> = sources.into_iter().flatten().chain([self.signals.as_fd()]).collect();
-        poll::readable(&sources, limit).map_err(unreadable)?;
+        poll::ready(&sources, sinks, limit).map_err(unreadable)?;
         while let Some(number) = self.signals.receive().map_err(unreadable)? {
             if signals::asks_to_end(number) {
                 let sentence = format!(
@@ -97,6 +115,7 @@ impl Pass<'_> {
                 format!("while the command of image {} was being looked up", lookup.image())
             }
             (None, Beside::Evaluation(_)) => "while its when expressions were being evaluated".to_owned(),
+            (None, Beside::Nobody) if self.started_at.is_some() => "before its program was started".to_owned(),
             (None, Beside::Nobody) | (Some(_), _) => "before its turn came".to_owned(),
         }
     }

@@ -17,8 +17,9 @@ impl Pass<'_> {
     /// Asks a person whether the step shall run.
     pub(super) fn ask_before_step(&mut self, mut lookup: Option<&mut Lookup<'_>>) -> Result<(), Outcome> {
         let post_file = self.spec.report.post_file.as_deref();
-        log::say(Breakpoint::BeforeStep.question());
         self.paused = true;
+        self.wait_for_log(&mut Beside::of(lookup.as_deref_mut()))?;
+        log::say(Breakpoint::BeforeStep.question());
         let mut wait = Wait::new(&Breakpoint::BeforeStep.wait(post_file), &self.host.dirs.steps);
         let answer = loop {
             match wait.look() {
@@ -42,9 +43,11 @@ impl Pass<'_> {
     /// Asks a person how a failed step ends, which was reported without its post file: that is the person's too.
     pub(super) fn ask_about_failure(&mut self) -> Result<u8, Outcome> {
         let post_file = self.spec.report.post_file.as_deref();
-        log::info("Skipping writing to PostFile");
-        log::say(Breakpoint::OnFailure.question());
         self.paused = true;
+        self.wait_for_log(&mut Beside::Nobody)?;
+        log::info("Skipping writing to PostFile");
+        self.wait_for_log(&mut Beside::Nobody)?;
+        log::say(Breakpoint::OnFailure.question());
         let wait = Breakpoint::OnFailure.wait(post_file);
         let answer = Breakpoint::OnFailure.answer(post_file);
         let failure = self.wait_for_answer(wait, &answer)?;

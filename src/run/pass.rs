@@ -71,9 +71,14 @@ impl<'a> Pass<'a> {
         }
         let mut argv = self.argv(found)?;
         let mut env = host.env.clone();
-        substitute(&mut argv, &mut env, &mut when, &host.dirs)?;
+        let mut errors = Vec::new();
+        let substituted = substitute(&mut argv, &mut env, &mut when, &host.dirs, &mut errors);
+        for error in errors {
+            self.wait_for_log(&mut Beside::Nobody)?;
+            log::error(error);
+        }
+        substituted?;
         if self.verdict(&when)? == Verdict::Skip {
-            log::info("Step was skipped due to when expressions were evaluated to false.");
             return Ok(Outcome::NotWanted);
         }
         let program = Program::find(&argv, &env).map_err(|error| cannot_execute(&chain(&error)))?;
@@ -93,6 +98,7 @@ impl<'a> Pass<'a> {
     fn begin(&mut self) -> Result<Vec<WhenExpression>, Outcome> {
         let spec = self.spec;
         if !spec.ignored.is_empty() {
+            self.wait_for_log(&mut Beside::Nobody)?;
             log::warn(format_args!("ignoring arguments before `--` that are no flags: {:?}", spec.ignored));
         }
         if !process::is_pid1() {
@@ -219,22 +225,23 @@ fn make_directories(metadata_dir: &Path) -> Result<(), Outcome> {
     Ok(())
 }
 
-/// Puts what earlier steps left where the step refers to it. Of what cannot be replaced the log tells, and the step runs
+/// Puts what earlier steps left where the step refers to it. Of what cannot be replaced `errors` tells, and the step runs
 /// all the same, as it does with Tekton, unless it could not.
 fn substitute(
     argv: &mut Vec<OsString>,
     env: &mut Env,
     when: &mut [WhenExpression],
     dirs: &Dirs,
+    errors: &mut Vec<String>,
 ) -> Result<(), Outcome> {
-    let told = |error: SubstitutionError| match error.fatal() {
+    let mut told = |error: SubstitutionError| match error.fatal() {
         Some(kind) => Err(Outcome::not_run(kind, error.sentence())),
         None => {
-            log::error(error.sentence());
+            errors.push(error.sentence());
             Ok(())
         }
     };
-    substitution::results(env, when, argv, &dirs.steps).or_else(told)?;
+    substitution::results(env, when, argv, &dirs.steps).or_else(&mut told)?;
     let temporary_directory = script::temporary_directory(env);
     substitution::artifacts(argv, env, &dirs.steps, &dirs.scripts, &temporary_directory).or_else(told)
 }

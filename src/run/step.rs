@@ -37,6 +37,8 @@ pub(super) fn run(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) ->
     // Not before the post file is there: a log that nobody reads may keep us here.
     if outcome == Outcome::Cancelled {
         log::info("Step was canceling");
+    } else if outcome == Outcome::NotWanted {
+        log::info("Step was skipped due to when expressions were evaluated to false.");
     }
     let asks = left.is_left_to_a_person();
     let code = left.finish();

@@ -1,7 +1,7 @@
 //! Section 11: what each way to end leaves.
 
 use super::{SH, assert_failed, assert_left, in_tekton, internal, lines};
-use crate::step::{Step, eventually};
+use crate::step::{Step, eventually, send};
 
 #[test]
 fn a_step_that_succeeds_is_silent() {
@@ -248,4 +248,34 @@ fn a_wrong_command_line_releases_the_next_step_also_when_nobody_reads_the_log() 
     let child = step.start(&[&unknown]);
     eventually("the next step is released", || step.path("out.err").exists());
     assert_eq!(step.finish(child).code(), 2);
+}
+
+/// A log that is full from the start: saying a line lasts until somebody reads.
+const FULL_LOG: [&str; 3] = ["/bin/sh", "-c", "head -c 65536 /dev/zero >&2; exec \"$0\" \"$@\""];
+
+#[test]
+fn a_step_that_is_not_wanted_releases_the_next_step_also_when_nobody_reads_the_log() {
+    let never = r#"[{"input":"a","operator":"in","values":["b"]}]"#;
+    let step = Step::new().under(&FULL_LOG).flags(["-when_expressions", never]);
+    let child = step.start(&["-entrypoint", "/bin/true"]);
+    eventually("the next step is released", || step.path("out").exists());
+    assert_eq!(step.finish(child).code(), 0);
+}
+
+#[test]
+fn a_signal_ends_a_step_that_has_something_to_say_also_when_nobody_reads_the_log() {
+    for (flag, argument, sign) in [
+        ("-on_error=continue", "exit 3 $(steps.none.results.none)", "out.lock"),
+        ("-debug_before_step", "exit 3", "out.lock"),
+        ("-breakpoint_on_failure", "exit 3", "termination"),
+    ] {
+        let step = Step::new().under(&FULL_LOG).flags([flag]);
+        let child = step.start(&[SH[0], SH[1], SH[2], "-c", argument]);
+        eventually("it is on its way", || step.path(sign).exists());
+        send(child.id().cast_signed(), libc::SIGTERM);
+        eventually("the next step is released", || step.path("out.err").exists());
+        let ended = step.finish(child);
+        assert!(ended.stderr.contains("SIGTERM ended the step "), "{flag}: {ended:#?}");
+        assert_eq!(ended.status.code(), None, "{flag}");
+    }
 }
