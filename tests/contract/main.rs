@@ -12,9 +12,11 @@
     reason = "a test fails by panicking, and waits for the processes that it starts"
 )]
 
+mod bad_input;
 mod breakpoint;
 mod command;
 mod credentials;
+mod disks;
 mod files;
 mod message;
 mod outcome;
