@@ -8,7 +8,7 @@ use super::{assert_failed, assert_left, executable, in_tekton, internal, lines};
 
 /// A flag, a wrong value, the exit code, and how the sentence about it starts. `FILE` is a file where a directory should
 /// be.
-const WRONG: [(&str, &str, i32, &str); 40] = [
+const WRONG: [(&str, &str, i32, &str); 39] = [
     ("breakpoint_on_failure", "maybe", 2, r#"invalid boolean value "maybe" for -breakpoint_on_failure: parse error"#),
     ("debug_before_step", "2", 2, r#"invalid boolean value "2" for -debug_before_step: parse error"#),
     ("wait_file_content", "yes", 2, r#"invalid boolean value "yes" for -wait_file_content: parse error"#),
@@ -36,8 +36,7 @@ const WRONG: [(&str, &str, i32, &str); 40] = [
     ("basic-docker", "none", 2, r#"invalid value "none" for flag -basic-docker: expect entries of the form "#),
     ("docker-config", "none", 0, "Error initializing credentials: open /tekton/creds-secrets/none/.dockerconfigjson: "),
     ("docker-cfg", "none", 0, "Error initializing credentials: open /tekton/creds-secrets/none/.dockercfg: "),
-    ("enable_spire", "false", 2, "-enable_spire is a flag of Tekton's entrypoint that this one does not have: "),
-    ("spire_socket_path", "", 2, "-spire_socket_path is a flag of Tekton's entrypoint that this one does not have: "),
+    ("enable_spire", "true", 2, "-enable_spire asks for results that are signed by SPIRE, "),
     ("image", "busybox", 2, "-entrypoint and -image exclude each other: "),
     ("entrypoint", "FILE/program", 1, "Error executing command: fork/exec "),
     ("wait_file", "FILE/out", 1, "Error executing command: waiting for "),

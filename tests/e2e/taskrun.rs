@@ -244,7 +244,9 @@ pub fn files(pod: &Pod, volume: &str) -> Vec<String> {
 
 /// Whether a step has not ended yet.
 pub fn runs_still(pod: &Pod, index: usize) -> bool {
-    files(pod, &format!("run-{index}")).iter().all(|name| !name.starts_with("out"))
+    let files = files(pod, &format!("run-{index}"));
+    // The lock by which the next step sees that this one lives, and no post file.
+    files.iter().filter(|name| name.starts_with("out")).eq(["out.lock"])
 }
 
 /// What a step leaves that has succeeded.
