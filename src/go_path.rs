@@ -1,4 +1,4 @@
-//! Paths as Go's `filepath.Join` makes them: cleaned by their letters alone. What is opened is what Tekton opens, and
+//! Paths as Go's `filepath` joins and cleans them, by their letters alone. What is opened is what Tekton opens, and
 //! the path of an artifact is its key in the termination message.
 
 use std::ffi::{OsStr, OsString};
@@ -12,11 +12,13 @@ use std::path::{Path, PathBuf};
 pub fn join(dir: &Path, name: impl AsRef<OsStr>) -> PathBuf {
     let (dir, name) = (dir.as_os_str().as_bytes(), name.as_ref().as_bytes());
     let joined = if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() };
-    clean(&joined)
+    clean(Path::new(OsStr::from_bytes(&joined)))
 }
 
 /// The shortest path of the same meaning, if no directory on the way is a link: <https://pkg.go.dev/path/filepath#Clean>.
-fn clean(path: &[u8]) -> PathBuf {
+#[must_use]
+pub fn clean(path: &Path) -> PathBuf {
+    let path = path.as_os_str().as_bytes();
     let root: &[u8] = if path.starts_with(b"/") { b"/" } else { b"" };
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in path.split(|byte| *byte == b'/') {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::sys::directory::DirectoryError;
 use crate::sys::file::FileError;
 
 /// A call that failed on a file or a directory.
@@ -22,6 +23,12 @@ impl CallError {
     /// For `map_err`: what the system said becomes the failure of this call on this file.
     pub(super) fn of(call: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |cause| Self { call, path: path.into(), cause }
+    }
+}
+
+impl From<DirectoryError> for CallError {
+    fn from(DirectoryError { path, source }: DirectoryError) -> Self {
+        Self { call: "mkdir", path, cause: source }
     }
 }
 

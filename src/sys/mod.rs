@@ -5,6 +5,7 @@
 
 pub mod cause;
 pub mod clock;
+pub mod directory;
 pub mod file;
 pub mod filesystem;
 pub mod helper;

@@ -13,6 +13,7 @@ use crate::host::Dirs;
 use crate::log;
 use crate::quote::OneLine;
 use crate::spec::CredentialsSpec;
+use crate::sys::directory;
 
 /// What is asked for: secrets whose configs are read when they are written, and logins that are read already.
 #[derive(Default)]
@@ -70,7 +71,7 @@ impl Docker {
         }
         let Some(json) = merged.config.json() else { return Ok(()) };
         let directory = go_path::join(&dirs.creds, ".docker");
-        files::make_directories(&directory, 0o777)?;
+        directory::make_all(&directory, 0o777).map_err(CallError::from)?;
         Ok(files::write(&directory.join("config.json"), json.as_bytes())?)
     }
 }

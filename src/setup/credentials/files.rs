@@ -1,8 +1,8 @@
-//! Files of credentials: bounded reads of what is mounted, and writes and directories in the words of Go's `os`.
+//! Files of credentials: bounded reads of what is mounted, and writes, in the words of Go's `os`.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::super::call::CallError;
@@ -37,7 +37,7 @@ pub enum FileError {
 impl FileError {
     /// Whether there is no such file.
     pub(super) fn is_absent(&self) -> bool {
-        matches!(self, Self::Call(CallError { cause, .. }) if cause.kind() == io::ErrorKind::NotFound)
+        matches!(self, Self::Call(CallError { cause, .. }) if cause.kind() == ErrorKind::NotFound)
     }
 }
 
@@ -67,27 +67,4 @@ pub(super) fn append(path: &Path, content: &[u8]) -> Result<(), CallError> {
 fn write_with(path: &Path, options: &mut OpenOptions, content: &[u8]) -> Result<(), CallError> {
     let (mut file, _) = file::open(path, options.mode(0o600)).map_err(CallError::of("open", path))?;
     file.write_all(content).map_err(CallError::of("write", path))
-}
-
-/// Makes a directory and those above it that are missing, with this mode less the umask.
-pub(super) fn make_directories(path: &Path, mode: u32) -> Result<(), CallError> {
-    let missing: Vec<&Path> = path
-        .ancestors()
-        .take_while(|directory| !directory.as_os_str().is_empty() && fs::metadata(directory).is_err())
-        .collect();
-    let lowest =
-        missing.last().map_or(Some(path), |first| first.parent()).filter(|there| !there.as_os_str().is_empty());
-    if let Some(there) = lowest
-        && !fs::metadata(there).map_err(CallError::of("mkdir", there))?.is_dir()
-    {
-        return Err(CallError::of("mkdir", there)(io::Error::from_raw_os_error(libc::ENOTDIR)));
-    }
-    for directory in missing.into_iter().rev() {
-        match DirBuilder::new().mode(mode).create(directory) {
-            // Another step makes directories at the same time.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
-            made => made.map_err(CallError::of("mkdir", directory))?,
-        }
-    }
-    Ok(())
 }

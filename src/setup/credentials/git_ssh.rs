@@ -7,6 +7,7 @@ use super::files::{self, FileError};
 use super::mounted;
 use crate::go_path;
 use crate::host::Dirs;
+use crate::sys::directory;
 
 const DEFAULT_PORT: &str = "22";
 
@@ -57,7 +58,7 @@ impl GitSsh {
             return Ok(());
         }
         let directory = go_path::join(&dirs.creds, ".ssh");
-        files::make_directories(&directory, 0o777)?;
+        directory::make_all(&directory, 0o777)?;
         for key in self.sorted().flat_map(|(_, keys)| keys) {
             files::write(&key.path(&directory), &key.private_key)?;
         }

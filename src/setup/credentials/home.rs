@@ -7,12 +7,12 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::super::call::CallError;
-use super::files;
 use crate::go_path;
 use crate::host::Dirs;
 use crate::log;
 use crate::quote::{OneLine, Quoted};
 use crate::sys::cause::chain;
+use crate::sys::directory::{self, DirectoryError};
 use crate::sys::file;
 
 /// What is copied, in this order.
@@ -26,7 +26,7 @@ enum CopyError {
     #[error("unable to open source")]
     Source(#[source] CallError),
     #[error("unable to create destination directory")]
-    Directory(#[source] CallError),
+    Directory(#[from] DirectoryError),
     #[error("unable to read subdirectories of source")]
     List(#[source] CallError),
     #[error("unable to open destination")]
@@ -68,7 +68,7 @@ fn copy_one(source: &Path, destination: &Path) -> Result<(), CopyError> {
     for found in find(source)? {
         let destination = go_path::join(destination, &found.below);
         match found.what {
-            What::Directory => files::make_directories(&destination, 0o700).map_err(CopyError::Directory)?,
+            What::Directory => directory::make_all(&destination, 0o700)?,
             What::File(source) => copy_file(&source, &destination)?,
         }
     }

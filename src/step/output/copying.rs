@@ -141,8 +141,11 @@ impl Copying {
         self.file.fault(self.name)
     }
 
+    /// Passes on one chunk at the most.
     fn pass_on(&mut self) -> io::Result<Passed> {
-        let Some(source) = &mut self.source else { return Ok(Passed::End) };
+        if self.source.is_none() {
+            return Ok(Passed::End);
+        }
         if let Some(pending) = self.buffer.get(self.pending.clone()).filter(|pending| !pending.is_empty()) {
             return match self.real.write_now(pending) {
                 Ok(written) => {
@@ -157,35 +160,12 @@ impl Copying {
         if most == 0 {
             return Ok(Passed::End);
         }
-        if self.by_tee {
-            match pipe::duplicate(source, self.real.fd(), most) {
-                Ok(bytes) if bytes > 0 => {
-                    let chunk = self.buffer.get_mut(..bytes).unwrap_or_default();
-                    // They are there, and nobody else reads them.
-                    source.read_exact(chunk)?;
-                    self.file.append(chunk);
-                    self.left = self.left.map(|left| left.saturating_sub(bytes));
-                    return Ok(Passed::Bytes(bytes));
-                }
-                Ok(_) if pipe::content(source)? > 0 => return Ok(Passed::Nothing(Wait::Reader)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && pipe::content(source)? > 0 => {
-                    return Ok(Passed::Nothing(Wait::Reader));
-                }
-                // Nothing there for now, or for ever: reading tells.
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // A sandbox that has no such call.
-                Err(error)
-                    if matches!(
-                        error.raw_os_error(),
-                        Some(libc::EINVAL | libc::ENOSYS | libc::EPERM | libc::EOPNOTSUPP)
-                    ) =>
-                {
-                    self.by_tee = false;
-                }
-                Err(error) => return Err(error),
-            }
+        if self.by_tee
+            && let Some(passed) = self.tee(most)?
+        {
+            return Ok(passed);
         }
+        let Some(source) = &mut self.source else { return Ok(Passed::End) };
         match source.read(self.buffer.get_mut(..most).unwrap_or_default()) {
             Ok(0) => Ok(Passed::End),
             Ok(bytes) => {
@@ -199,6 +179,40 @@ impl Copying {
                 Some(_) => Ok(Passed::End),
             },
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Passed::Bytes(0)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Has the kernel put up to `most` bytes into our own stream, and takes them for the file. Nothing where reading has to
+    /// tell what there is, or the call is not to be had.
+    fn tee(&mut self, most: usize) -> io::Result<Option<Passed>> {
+        let Some(source) = &mut self.source else { return Ok(None) };
+        match pipe::duplicate(source, self.real.fd(), most) {
+            Ok(bytes) if bytes > 0 => {
+                let chunk = self.buffer.get_mut(..bytes).unwrap_or_default();
+                // They are there, and nobody else reads them.
+                source.read_exact(chunk)?;
+                self.file.append(chunk);
+                self.left = self.left.map(|left| left.saturating_sub(bytes));
+                Ok(Some(Passed::Bytes(bytes)))
+            }
+            Ok(_) if pipe::content(source)? > 0 => Ok(Some(Passed::Nothing(Wait::Reader))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && pipe::content(source)? > 0 => {
+                Ok(Some(Passed::Nothing(Wait::Reader)))
+            }
+            // Nothing there for now, or for ever: reading tells.
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            // A sandbox that has no such call.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EINVAL | libc::ENOSYS | libc::EPERM | libc::EOPNOTSUPP)
+                ) =>
+            {
+                self.by_tee = false;
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

@@ -1,24 +1,20 @@
 //! The file that gets a copy of what a step prints: opened so that nobody is waited for, appended to as long as it takes.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::sys::cause::Cause;
+use crate::sys::directory::{self, DirectoryError};
 use crate::sys::file;
 
 /// A file that cannot be opened. The texts begin as Tekton's do (`cmd/entrypoint/runner.go:newStdLogWriter`).
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     /// A directory above it cannot be made.
-    #[error("error creating parent directory: mkdir {}", .dir.display())]
-    Directory {
-        /// The directory.
-        dir: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error("error creating parent directory")]
+    Directory(#[from] DirectoryError),
     /// The file itself cannot be opened.
     #[error("error opening {path}: open {path}", path = .path.display())]
     Open {
@@ -59,7 +55,7 @@ impl CopyFile {
     /// the umask, as with Tekton.
     pub(super) fn open(path: &Path) -> Result<Self, OutputError> {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            make_directories(parent)?;
+            directory::make_all(parent, 0o777)?;
         }
         let refused = |source: io::Error| match source.raw_os_error() {
             // A FIFO that nobody reads.
@@ -105,28 +101,9 @@ impl CopyFile {
     }
 }
 
-/// Makes a directory and those above it. An error names the one that cannot be made, as Go's does.
-fn make_directories(dir: &Path) -> Result<(), OutputError> {
-    let refused = |source: io::Error| OutputError::Directory { dir: dir.to_owned(), source };
-    match fs::metadata(dir) {
-        Ok(found) if found.is_dir() => return Ok(()),
-        Ok(_) => return Err(refused(io::Error::from_raw_os_error(libc::ENOTDIR))),
-        // Such a path may have more parents than the stack has room for.
-        Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => return Err(refused(error)),
-        Err(_) => {}
-    }
-    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        make_directories(parent)?;
-    }
-    match fs::create_dir(dir) {
-        // Somebody else made it in the meantime.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
-        made => made.map_err(refused),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixListener;
 

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use super::provenance::{Provenance, ProvenanceError};
 use super::reference::{ArtifactReference, ResultReference, shown_name};
 use super::value::Value;
+use crate::go_path;
 use crate::sys::file;
 
 /// How many bytes of a file are read: as of a result that is reported.
@@ -115,9 +116,7 @@ impl<'d> Files<'d> {
 
 /// A file of a step. No name of a reference has a dot, so none of them leads out of the directory; a link may.
 fn path(dir: &Path, [step, kind, name]: [&[u8]; 3]) -> PathBuf {
-    let below = [b"step-", step, b"/", kind, b"/", name].concat();
-    // Slashes at the end are no part of a name in Go.
-    dir.join(OsStr::from_bytes(&below)).components().collect()
+    go_path::join(dir, OsStr::from_bytes(&[b"step-", step, b"/", kind, b"/", name].concat()))
 }
 
 fn shown_path(dir: &Path, [step, kind, name]: [&[u8]; 3]) -> String {

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::go_path;
 use crate::host::Env;
 
 /// How many names for a temporary file are tried.
@@ -40,26 +41,8 @@ pub enum PlaceError {
 pub fn of<'a>(argv: &'a [OsString], scripts_dir: &Path) -> Option<&'a Path> {
     let [word] = argv else { return None };
     let at = word.as_bytes().iter().rposition(|byte| *byte == b'/')?;
-    let directory = word.as_bytes().get(..=at)?;
-    (clean(directory) == clean(scripts_dir.as_os_str().as_bytes())).then_some(Path::new(word))
-}
-
-/// A path's names without its detours, as Go's `filepath.Clean` removes them: not asked of any file system.
-fn clean(path: &[u8]) -> Vec<&[u8]> {
-    let rooted = path.starts_with(b"/");
-    let mut names: Vec<&[u8]> = if rooted { vec![b"/"] } else { Vec::new() };
-    for name in path.split(|byte| *byte == b'/') {
-        match name {
-            b"" | b"." => {}
-            b".." => match names.last() {
-                None | Some(&b"..") => names.push(name),
-                Some(&b"/") => {}
-                Some(_) => drop(names.pop()),
-            },
-            _ => names.push(name),
-        }
-    }
-    names
+    let directory = Path::new(OsStr::from_bytes(word.as_bytes().get(..=at)?));
+    (go_path::clean(directory) == go_path::clean(scripts_dir)).then_some(Path::new(word))
 }
 
 /// Where temporary files are made: `$TMPDIR`, else `/tmp`.

@@ -425,12 +425,8 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::expression;
     use super::*;
-
-    fn expression(input: &str, operator: &str, values: &[&str], cel: &str) -> WhenExpression {
-        let [input, operator, cel] = [input, operator, cel].map(str::to_owned);
-        WhenExpression { input, operator, values: values.iter().map(|&value| value.to_owned()).collect(), cel }
-    }
 
     #[test]
     fn what_go_reads_is_read_to_the_same_meaning() {

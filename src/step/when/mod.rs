@@ -118,7 +118,7 @@ pub fn parse(json: &str) -> Result<Vec<WhenExpression>, WhenError> {
 mod tests {
     use super::*;
 
-    fn expression(input: &str, operator: &str, values: &[&str], cel: &str) -> WhenExpression {
+    pub(super) fn expression(input: &str, operator: &str, values: &[&str], cel: &str) -> WhenExpression {
         let [input, operator, cel] = [input, operator, cel].map(str::to_owned);
         WhenExpression { input, operator, values: values.iter().map(|&value| value.to_owned()).collect(), cel }
     }
