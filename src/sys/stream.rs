@@ -3,8 +3,10 @@
 //! The stream is an open file description that we were given: switching it to non-blocking would switch it for everybody
 //! who has it. So each write is made in a way that does not wait, by what the stream is.
 
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 
 use nix::sys::stat::{SFlag, fstat, major};
 
@@ -13,9 +15,9 @@ use super::poll;
 /// What fits into a pipe that has room at all, in bytes: `PIPE_BUF`.
 const FITS_PIPE: usize = 4096;
 
-/// What fits into a terminal that has room at all, in bytes: half of the smallest piece in which the kernel counts, for
-/// a newline may become two characters.
-const FITS_TERMINAL: usize = 128;
+/// What fits into a terminal that has room at all, in bytes. The kernel gives its room away in pieces, so that behind one
+/// line there may be none for the next.
+const FITS_TERMINAL: usize = 1;
 
 /// The number of the kernel's own devices: `/dev/null`, `/dev/zero`, `/dev/full`.
 const MEMORY_DEVICES: u64 = 1;
@@ -23,13 +25,13 @@ const MEMORY_DEVICES: u64 = 1;
 /// How a write to a stream does not wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// It never does: a file, or a device without anybody behind it.
+    /// It never does: a file, a device without anybody behind it, or one that we have opened for ourselves.
     Plain,
     /// The call has a flag for it.
     Socket,
     /// A pipe: what it has room for is asked first, and it can be given another pipe's bytes.
     Pipe,
-    /// A terminal or another device: what it has room for is asked first.
+    /// A terminal or another device that cannot be opened again: what it has room for is asked first.
     Device,
 }
 
@@ -54,6 +56,11 @@ impl Stream {
             SFlag::S_IFCHR if major(found.st_rdev) != MEMORY_DEVICES => Kind::Device,
             _ => Kind::Plain,
         };
+        if kind == Kind::Device
+            && let Ok(own) = opened_again(&fd)
+        {
+            return Ok(Self { fd: own, kind: Kind::Plain });
+        }
         Ok(Self { fd, kind })
     }
 
@@ -95,11 +102,22 @@ impl Stream {
     }
 }
 
+/// An open file description of our own, which does not wait. Another user's terminal may refuse it, and so does a root
+/// without `/proc`.
+fn opened_again(fd: &OwnedFd) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    Ok(OpenOptions::new().write(true).custom_flags(flags).open(path)?.into())
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs::OpenOptions;
+    use std::fs::File;
     use std::io::Read;
+    use std::os::fd::FromRawFd;
     use std::os::unix::net::UnixStream;
+    use std::sync::mpsc;
+    use std::time::Duration;
 
     use super::*;
 
@@ -147,5 +165,40 @@ mod tests {
         assert_eq!(Stream::of(&file).unwrap().write_now(&[0; 65536]).unwrap(), 65536);
         let null = OpenOptions::new().write(true).open("/dev/null").unwrap();
         assert_eq!(Stream::of(&null).unwrap().write_now(&[0; 65536]).unwrap(), 65536);
+    }
+
+    /// The two ends of a new terminal.
+    fn terminal() -> (File, File) {
+        let (mut master, mut slave) = (-1, -1);
+        let none = std::ptr::null_mut();
+        // SAFETY: the first two pointers are to live integers, and the others may be null.
+        let opened = unsafe { libc::openpty(&raw mut master, &raw mut slave, none, none.cast(), none.cast()) };
+        assert_eq!(opened, 0, "{}", io::Error::last_os_error());
+        // SAFETY: it was opened just now, and nobody else has it.
+        let own = |fd| unsafe { File::from_raw_fd(fd) };
+        (own(master), own(slave))
+    }
+
+    #[test]
+    fn lines_on_a_terminal_that_nobody_reads_are_never_waited_for() {
+        for again in [true, false] {
+            let (mut master, slave) = terminal();
+            let stream = match Stream::of(&slave).unwrap() {
+                opened if again => opened,
+                _ => Stream { fd: slave.try_clone().unwrap().into(), kind: Kind::Device },
+            };
+            let (done, ended) = mpsc::channel();
+            std::thread::spawn(move || {
+                let (lines, mut at) = (b"y\n".repeat(300), 0);
+                while let Ok(written) = stream.write_now(&lines[at..]) {
+                    at = (at + written) % lines.len();
+                }
+                done.send(())
+            });
+            ended.recv_timeout(Duration::from_secs(60)).expect("a write is being waited for");
+            let mut some = [0; 3];
+            master.read_exact(&mut some).unwrap();
+            assert_eq!(&some, b"y\r\n");
+        }
     }
 }
