@@ -171,11 +171,11 @@ fn the_flags_that_are_read_from_the_source_are_those_that_help_shows() {
 fn the_list_of_decisions_has_every_one_of_them() {
     let dir = root().join("docs/adr");
     let list = fs::read_to_string(dir.join("README.md")).expect("the list");
-    let linked: BTreeSet<&str> = list.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    let linked: Vec<&str> = list.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
     let names = fs::read_dir(dir).expect("the decisions").map(|entry| entry.expect("an entry").file_name());
     let names: Vec<String> = names.map(|name| name.into_string().expect("UTF-8")).collect();
     let there: BTreeSet<&str> = names.iter().map(String::as_str).filter(|name| *name != "README.md").collect();
-    assert_eq!(linked, there);
+    assert_eq!(linked, Vec::from_iter(there), "each once, in the order of their numbers");
 }
 
 #[test]
