@@ -257,7 +257,8 @@ fn other_signals_leave_a_waiting_step_waiting() {
 #[test]
 fn a_step_whose_time_is_up_is_killed_with_its_whole_group() {
     let step = Step::new();
-    let script = format!("sleep 1000 & echo $! >{}; wait", step.path("grandchild").display());
+    // It holds none of our pipes: if it were left alive, nobody would wait for it but those who look for it below.
+    let script = format!("sleep 1000 >/dev/null 2>&1 & echo $! >{}; wait", step.path("grandchild").display());
     let grandchild = step.path("grandchild");
     let keep = grandchild.with_file_name("kept");
     let child = step.start(&["-timeout", "1s", "-entrypoint", "/bin/sh", "--", "-c", &script]);

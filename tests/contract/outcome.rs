@@ -91,8 +91,8 @@ fn a_step_that_is_stopped_may_end_by_itself_as_ours_does() {
     assert_eq!(ended.stdout, "cleaned\n");
     let ended = stopped("60s", "trap 'exit 0' TERM; while :; do sleep 0.05; done");
     assert_left(&ended, 0, true, Some("0"), &[]);
-    // The whole group is asked: the shell only waits for its child.
-    let child = "(trap 'echo child; exit' TERM; while :; do sleep 0.05; done)";
+    // The whole group is asked: the shell only waits for its child, which would end by itself at some time.
+    let child = "(trap 'echo child; exit' TERM; for try in $(seq 1200); do sleep 0.05; done)";
     let ended = stopped("60s", &format!("trap : TERM; {child} & wait; wait; exit 5"));
     assert_left(&ended, 1, false, None, &[internal("Reason", "TimeoutExceeded")]);
     assert_eq!(ended.stdout, "child\n");
