@@ -30,7 +30,11 @@ fn is_own(found: &Statfs) -> bool {
         0x5346_414f, // afs
         0x0bd0_0bd0, // lustre
     ];
-    #[allow(clippy::useless_conversion, reason = "the field's type differs between C libraries")]
-    let kind = i64::from(found.filesystem_type().0) & 0xffff_ffff;
+    #[allow(
+        clippy::unnecessary_fallible_conversions,
+        clippy::useless_conversion,
+        reason = "the field's type differs between C libraries"
+    )]
+    let kind = i64::try_from(found.filesystem_type().0).unwrap_or_default() & 0xffff_ffff;
     !SHARED.contains(&kind)
 }
