@@ -58,8 +58,9 @@ impl<'a> Pass<'a> {
             CommandSource::Given(_) | CommandSource::PlatformTable => None,
         };
         let wait = self.wait_for_turn(lookup.as_mut())?;
-        // Kept until the step has started, unless that will take a while.
-        let wait = Some(wait).filter(|_| lookup.as_ref().is_none_or(|lookup| lookup.result().is_some()));
+        // Kept until the step has started, unless that will take a while: an inotify instance is one of few.
+        let soon = !spec.debug_before_step && lookup.as_ref().is_none_or(|lookup| lookup.result().is_some());
+        let wait = Some(wait).filter(|_| soon);
         if spec.debug_before_step {
             self.ask_before_step(lookup.as_mut())?;
         }
