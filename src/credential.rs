@@ -30,6 +30,30 @@ pub struct Credential {
     pub source: String,
 }
 
+/// Where the credentials for an image come from. They are asked for one by one, in the order in which they are tried: the
+/// next only once the registry has refused the one before.
+pub trait Keychain {
+    /// The next credential; `None` when there is no other. What became of a source that has none goes into `story`.
+    fn next_credential(&mut self, story: &mut Vec<Note>) -> impl Future<Output = Option<Credential>>;
+}
+
+/// Credentials that are known already.
+impl Keychain for std::vec::IntoIter<Credential> {
+    async fn next_credential(&mut self, _: &mut Vec<Note>) -> Option<Credential> {
+        self.next()
+    }
+}
+
+impl Proof {
+    /// What of it no message may repeat.
+    #[must_use]
+    pub fn secret(&self) -> &Secret {
+        match self {
+            Self::Basic { password: secret, .. } | Self::IdentityToken(secret) | Self::RegistryToken(secret) => secret,
+        }
+    }
+}
+
 /// Who names a pull secret, in the order in which their secrets are tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NamedBy {

@@ -22,10 +22,11 @@
 //!
 //! A module imports only from lower floors, and siblings meet in a lower one (`tests/floors.rs` reads the sources and
 //! fails on an upward import): `main` > `run`, `commands` > `cli`, `step`, `report`, `setup`, `lookup` > `authn`,
-//! `registry`, `kube` > `http` > `image`, `credential`, `go_json`, `go_path`, `note`, `outcome`, `spec`, `trace` > `sys`, `host`,
-//! `secret`, `quote`, `log`.
+//! `registry`, `kube` > `http` > `image`, `credential`, `go_json`, `go_path`, `note`, `outcome`, `spec`, `trace` > `sys`,
+//! `host`, `cloud`, `secret`, `quote`, `log`.
 
 pub mod cli;
+pub mod cloud;
 pub mod commands;
 pub mod go_json;
 pub mod go_path;

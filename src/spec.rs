@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cloud::Cloud;
+
 /// Everything one step wrapper was told to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepSpec {
@@ -168,6 +170,8 @@ pub struct LookupSpec {
     pub mounted: Vec<MountedSecret>,
     /// Whether credential helpers that a docker or podman config names may be run, at the step's turn.
     pub exec_helpers: bool,
+    /// The clouds whose identities may be asked for.
+    pub clouds: Vec<Cloud>,
     /// Extra certificate authorities: registry (`host[:port]`) and the path of a PEM file.
     pub certificates: Vec<(String, PathBuf)>,
     /// Registries (`host[:port]`) that may be spoken to over plain http.

@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 8] = [
     &["authn", "kube", "registry"],
     &["http"],
     &["credential", "go_json", "go_path", "image", "note", "outcome", "spec", "trace"],
-    &["host", "log", "quote", "secret", "sys"],
+    &["cloud", "host", "log", "quote", "secret", "sys"],
 ];
 
 /// The only arrows between siblings, each between two plain things.

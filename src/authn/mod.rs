@@ -1,8 +1,16 @@
 //! The keychain: every credential that a pod has for a registry, and the story of each source.
 
+#[cfg(feature = "ecr")]
+mod amazon;
+#[cfg(feature = "acr")]
+mod azure;
+pub mod chain;
+pub mod cloud;
 pub mod config_files;
 mod document;
 mod file;
+#[cfg(feature = "gcr")]
+mod google;
 mod helper_process;
 pub mod helpers;
 pub mod matching;

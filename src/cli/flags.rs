@@ -187,7 +187,7 @@ fn credentials() -> [Arg; 5] {
     ]
 }
 
-fn lookup() -> [Arg; 10] {
+fn lookup() -> [Arg; 11] {
     [
         valued("taskrun_namespace", "NAMESPACE", value::namespace).help(
             "Namespace of the service account whose pull secrets are used; the pod's own when empty.\n\
@@ -205,6 +205,10 @@ fn lookup() -> [Arg; 10] {
             "Run the credential helpers that a docker or podman config in the container names \
              (docker-credential-NAME, from PATH): when the step's turn has come, never with TEKTON_HERMETIC=1. A value \
              only with '='.\nExample: -image registry.example.com/tool -image_exec_helpers",
+        ),
+        valued("image_credential_helpers", "CLOUD,...", value::clouds).action(ArgAction::Append).help(
+            "The clouds whose identity of the pod may be used for their own registries: google, ecr, acr; all when the \
+             flag is absent, none when it is empty; repeatable.\nExample: -image_credential_helpers ecr",
         ),
         valued("service_account_dir", "DIR", value::path).default_value(LookupSpec::SERVICE_ACCOUNT_DIR).help(
             "Where token, ca.crt and namespace of the pod's service account are mounted.\n\

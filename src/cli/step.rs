@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::flags::{POST_FILE, TERMINATION_PATH};
+use crate::cloud::Cloud;
 use crate::spec::{
     CommandSource, CredentialsSpec, EndSpec, LookupSpec, MountedSecret, OutputSpec, ReportSpec, ResultsSpec, SecretUrl,
     StepSpec, WaitSpec,
@@ -144,6 +145,10 @@ fn lookup(flags: &mut ArgMatches, image: String, mounted: Vec<MountedSecret>) ->
             .unwrap_or_default(),
         mounted,
         exec_helpers: flags.remove_one("image_exec_helpers").unwrap_or_default(),
+        clouds: match flags.remove_many::<Vec<Cloud>>("image_credential_helpers") {
+            Some(named) => named.flatten().collect(),
+            None => Cloud::ALL.into_iter().filter(|cloud| cloud.is_built()).collect(),
+        },
         certificates: flags
             .remove_many::<Option<(String, PathBuf)>>("image_registry_certificate")
             .map(|all| all.flatten().collect())

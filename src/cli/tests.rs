@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
+use crate::cloud::Cloud;
 use crate::spec::{
     CredentialsSpec, EndSpec, LookupSpec, OnError, OutputSpec, ReportSpec, ResultsSpec, SecretUrl, Timeout, WaitSpec,
 };
@@ -341,6 +342,7 @@ fn an_image_is_looked_up_as_the_flags_say() {
         pull_secrets: Vec::new(),
         mounted: Vec::new(),
         exec_helpers: false,
+        clouds: Cloud::ALL.into_iter().filter(|cloud| cloud.is_built()).collect(),
         certificates: Vec::new(),
         insecure: Vec::new(),
         unverified: Vec::new(),
@@ -358,6 +360,8 @@ fn an_image_is_looked_up_as_the_flags_say() {
         "-image_pull_secrets",
         "three",
         "-image_exec_helpers",
+        "-image_credential_helpers",
+        "",
         "-image_registry_certificate=r:5000=/a.pem",
         "-image_registry_certificate",
         "s=/b.pem",
@@ -378,6 +382,7 @@ fn an_image_is_looked_up_as_the_flags_say() {
         pull_secrets: ["one", "two.x", "three"].map(str::to_owned).to_vec(),
         mounted: Vec::new(),
         exec_helpers: true,
+        clouds: Vec::new(),
         certificates: vec![("r:5000".to_owned(), "/a.pem".into()), ("s".to_owned(), "/b.pem".into())],
         insecure: ["a", "b:1", "c"].map(str::to_owned).to_vec(),
         unverified: ["d", "e:1", "f"].map(str::to_owned).to_vec(),

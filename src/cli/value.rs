@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::duration::{self, NotADuration};
+use crate::cloud::Cloud;
 use crate::quote::{OneLine, Quoted};
 use crate::spec::{Format, OnError, SecretUrl, Timeout};
 
@@ -50,6 +51,10 @@ pub(super) enum ValueCause {
     Platform,
     #[error("a registry is written as host or host:port, without a scheme and without a path")]
     Registry,
+    #[error("the clouds are google, ecr and acr; leave the flag's value empty for none")]
+    Cloud,
+    #[error("this entrypoint was built without the feature {feature}")]
+    CloudNotBuilt { feature: &'static str },
     #[error("write text or json")]
     Format,
     #[error("it must not be negative")]
@@ -229,6 +234,16 @@ pub(super) fn registries(value: &OsStr) -> Result<Vec<String>, ValueCause> {
     let text = value.to_str().ok_or(ValueCause::Encoding)?;
     let hosts: Vec<_> = elements(text).map(str::to_owned).collect();
     if hosts.iter().all(|host| is_registry(host)) { Ok(hosts) } else { Err(ValueCause::Registry) }
+}
+
+/// Clouds whose identities may be asked for; empty for none.
+pub(super) fn clouds(value: &OsStr) -> Result<Vec<Cloud>, ValueCause> {
+    let cloud = |word: &str| match Cloud::from_word(word) {
+        Some(cloud) if cloud.is_built() => Ok(cloud),
+        Some(cloud) => Err(ValueCause::CloudNotBuilt { feature: cloud.feature() }),
+        None => Err(ValueCause::Cloud),
+    };
+    elements(value.to_str().ok_or(ValueCause::Encoding)?).map(cloud).collect()
 }
 
 /// A platform in Go's words, which are in lower case; empty means that it was not given.

@@ -4,6 +4,7 @@
 //! `nsswitch.conf` (getaddrinfo is never called), and bodies that never end (every read has a limit).
 
 mod error;
+mod named;
 mod names;
 mod proxy;
 mod roots;
@@ -19,6 +20,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
 pub use self::error::{HttpError, Unanswered};
+pub use self::named::is_named;
 use self::names::Names;
 pub use self::names::{NameFiles, ResolveError};
 pub use self::proxy::{Proxy, ProxySettings};
@@ -45,6 +47,7 @@ pub struct Network {
     roots: Arc<SystemRoots>,
     names: Arc<Names>,
     proxies: ProxySettings,
+    connect_timeout: Duration,
     read_timeout: Duration,
 }
 
@@ -97,6 +100,7 @@ impl Network {
             roots: Arc::new(SystemRoots::new(RootPlaces::of_distributions().with_env(env))),
             names: Arc::new(Names::from_files(files)),
             proxies: ProxySettings::from_env(env)?,
+            connect_timeout: CONNECT_TIMEOUT,
             read_timeout: READ_TIMEOUT,
         })
     }
@@ -105,6 +109,12 @@ impl Network {
     #[must_use]
     pub fn with_read_timeout(self, read_timeout: Duration) -> Self {
         Self { read_timeout, ..self }
+    }
+
+    /// The same network with another limit on a connection with its TLS handshake.
+    #[must_use]
+    pub fn with_connect_timeout(self, connect_timeout: Duration) -> Self {
+        Self { connect_timeout, ..self }
     }
 
     /// The same network with other places for the system's authorities.
@@ -159,7 +169,7 @@ impl Network {
             .tls_backend_preconfigured(tls)
             .dns_resolver(Arc::clone(&self.names))
             .user_agent(USER_AGENT)
-            .connect_timeout(CONNECT_TIMEOUT)
+            .connect_timeout(self.connect_timeout)
             .read_timeout(self.read_timeout)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())

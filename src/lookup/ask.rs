@@ -1,11 +1,14 @@
 //! The lookup child's work: gather the pod's credentials, ask the registry, tell the story.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::When;
 use super::document::{Failure, Found, Wanted};
 use crate::authn;
+use crate::authn::chain::Chain;
+use crate::authn::cloud::{Identities, Limits, Setting};
 use crate::authn::helpers::Helpers;
+use crate::cloud::CloudRegistry;
 use crate::credential::{Credential, Note};
 use crate::host::Host;
 use crate::http::Network;
@@ -83,16 +86,27 @@ struct Gathered {
 impl Attempt<'_> {
     /// The lookup itself. Notes are left behind as they come, so that they are there when the time is up.
     async fn ask_registry(self, notes: &mut Vec<Note>) -> Result<Found, Failure> {
-        let Self { spec, network, reference, wanted, trace, .. } = self;
+        let Self { spec, host, network, reference, wanted, trace, .. } = self;
         let gathered = self.gather(notes).await;
+        let setting = Setting {
+            env: &host.env,
+            network,
+            certificates: &spec.certificates,
+            unverified: &spec.unverified,
+            limits: Limits::default(),
+            now: SystemTime::now(),
+            trace,
+        };
+        let (mut identities, left_out) = Identities::of(&setting, reference.registry(), &spec.clouds);
+        notes.extend(left_out);
         let settings = Settings {
             certificates: spec.certificates.clone(),
             insecure: spec.insecure.clone(),
             unverified: spec.unverified.clone(),
             patience: Patience::default(),
         };
-        let credentials = &gathered.credentials;
-        match registry::fetch_image_telling(network, &settings, reference, wanted, credentials, notes, trace).await {
+        let keychain = Chain::new(gathered.credentials, identities.as_mut());
+        match registry::fetch_image_telling(network, &settings, reference, wanted, keychain, notes, trace).await {
             Ok(image) => Ok(Found {
                 image: reference.to_string(),
                 entrypoint: image.config.entrypoint,
@@ -109,14 +123,19 @@ impl Attempt<'_> {
             Err(error) => {
                 let retryable = match error.retry() {
                     Retry::Useless => false,
-                    Retry::WithMoreCredentials => !gathered.complete,
+                    Retry::WithMoreCredentials => {
+                        !gathered.complete || identities.as_ref().is_some_and(Identities::may_pass)
+                    }
                     Retry::Worthwhile => true,
                 };
                 let mut reason = chain(&error);
                 if let registry::RegistryError::NoCredential { .. } = error {
-                    reason.push_str(
-                        "; give the service account a pull secret for it, or name one with -image_pull_secrets",
-                    );
+                    reason.push_str(match CloudRegistry::of(reference.registry()) {
+                        Some(_) => {
+                            "; give the pod an identity that may read it, or the service account a pull secret for it"
+                        }
+                        None => "; give the service account a pull secret for it, or name one with -image_pull_secrets",
+                    });
                 }
                 Err(Failure { retryable, notes: std::mem::take(notes), ..Failure::of(&spec.image, reason) })
             }

@@ -13,7 +13,7 @@ use super::place::{self, Purpose, host_and_port, same_origin};
 use super::traced::traced;
 use super::{Refusal, RegistryError, Settings, retry_after};
 use crate::credential::Note;
-use crate::http::{HttpError, Network, Proxies, Trust, Unanswered, read_body};
+use crate::http::{HttpError, Network, Proxies, Trust, Unanswered, is_named, read_body};
 use crate::image::shown;
 use crate::secret::Secret;
 use crate::sys::cause::chain;
@@ -274,7 +274,7 @@ impl<'a> Asker<'a> {
     /// The client for a place: it trusts the public authorities, those named for the registry (whose token service and
     /// storage are often under the same private one), and those named for the place itself.
     fn client(&mut self, url: &Url) -> Result<reqwest::Client, RegistryError> {
-        let named = |(key, _): &&(String, PathBuf)| place::is_named(key, url) || place::is_named(key, &self.registry);
+        let named = |(key, _): &&(String, PathBuf)| is_named(key, url) || is_named(key, &self.registry);
         let extra = self.settings.certificates.iter().filter(named).map(|(_, path)| path.clone()).collect();
         let believed = url.host_str().filter(|_| place::is_unverified(url, self.settings)).map(str::to_owned);
         let trusting = Trusting { extra, believed };

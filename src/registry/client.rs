@@ -9,7 +9,7 @@ use super::error::What;
 use super::place::{self, host_and_port};
 use super::token::{TokenAnswer, TokenService, basic, bearer};
 use super::{Challenge, FetchFailure, FetchedImage, Refusal, RegistryError, Settings};
-use crate::credential::{Credential, Note, Proof};
+use crate::credential::{Credential, Keychain, Note, Proof};
 use crate::http::{Network, Proxy, Unanswered};
 use crate::image::manifest::{ACCEPT, Candidate};
 use crate::image::platform::SHOWN as PLATFORM;
@@ -39,13 +39,15 @@ pub async fn fetch_image(
     trace: &Trace,
 ) -> Result<FetchedImage, FetchFailure> {
     let mut notes = Vec::new();
-    match fetch_image_telling(network, settings, reference, platform, credentials, &mut notes, trace).await {
+    let keychain = credentials.to_vec().into_iter();
+    match fetch_image_telling(network, settings, reference, platform, keychain, &mut notes, trace).await {
         Ok(image) => Ok(FetchedImage { notes, ..image }),
         Err(error) => Err(FetchFailure { error, notes }),
     }
 }
 
-/// The same with the notes left in `story` as they come, so that they are there when nobody waits for the end.
+/// The same with a keychain that may have to look for a credential first, and with the notes left in `story` as they come,
+/// so that they are there when nobody waits for the end.
 ///
 /// # Errors
 ///
@@ -55,21 +57,16 @@ pub async fn fetch_image_telling(
     settings: &Settings,
     reference: &Reference,
     platform: &Platform,
-    credentials: &[Credential],
+    keychain: impl Keychain,
     story: &mut Vec<Note>,
     trace: &Trace,
 ) -> Result<FetchedImage, RegistryError> {
     let Some(registry) = place::root(reference.registry()) else {
         return Err(RegistryError::Host { registry: reference.registry().to_owned() });
     };
-    let mut asker = Asker::new(network, settings, registry, story, trace);
-    for credential in credentials {
-        let (Proof::Basic { password: secret, .. } | Proof::IdentityToken(secret) | Proof::RegistryToken(secret)) =
-            &credential.proof;
-        asker.keep_secret(secret.clone());
-    }
+    let asker = Asker::new(network, settings, registry, story, trace);
     let mut lookup = Lookup { asker, reference, wanted: platform, reached: false, root: None };
-    lookup.with_each(credentials).await.inspect_err(|error| lookup.asker.note_failure(error))
+    lookup.with_each(keychain).await.inspect_err(|error| lookup.asker.note_failure(error))
 }
 
 struct Lookup<'a> {
@@ -123,20 +120,26 @@ impl<'c> Session<'c> {
 
 impl Lookup<'_> {
     /// Each credential in turn, then none.
-    async fn with_each(&mut self, credentials: &[Credential]) -> Result<FetchedImage, RegistryError> {
+    async fn with_each(&mut self, mut keychain: impl Keychain) -> Result<FetchedImage, RegistryError> {
         let mut refusals = Vec::new();
         let mut unknown = None;
-        for credential in credentials.iter().map(Some).chain([None]) {
-            let mut session = Session::new(credential);
-            let source = credential.map_or("without a credential", |credential| credential.source.as_str());
+        let mut tried = 0;
+        loop {
+            let credential = keychain.next_credential(self.asker.notes).await;
+            if let Some(credential) = &credential {
+                self.asker.keep_secret(credential.proof.secret().clone());
+                tried += 1;
+            }
+            let mut session = Session::new(credential.as_ref());
+            let source = credential.as_ref().map_or("without a credential", |credential| &credential.source);
             let outcome = match self.image(&mut session).await {
                 Ok(image) => {
-                    let used = credential.filter(|_| session.shown).map(|credential| credential.source.clone());
-                    if used.is_some() || !credentials.is_empty() {
+                    let used = credential.as_ref().filter(|_| session.shown);
+                    if tried > 0 {
                         let outcome = if used.is_some() || credential.is_none() { "accepted" } else { "not needed" };
                         self.asker.notes.push(Note::new(source, format!("{outcome} by {}", self.host())));
                     }
-                    return Ok(FetchedImage { credential: used, ..image });
+                    return Ok(FetchedImage { credential: used.map(|credential| credential.source.clone()), ..image });
                 }
                 Err(Failed::Finally(error)) => return Err(error),
                 Err(Failed::Refused(refusal)) => {
@@ -149,11 +152,13 @@ impl Lookup<'_> {
                     "refused: the registry wants a login that is not known here".to_owned()
                 }
             };
-            if !credentials.is_empty() {
+            if tried > 0 {
                 self.asker.notes.push(Note::new(source, outcome));
             }
+            if credential.is_none() {
+                return Err(self.denied(refusals, unknown, tried));
+            }
         }
-        Err(self.denied(refusals, unknown, credentials.len()))
     }
 
     /// The failure of every pass as one: who was told most is believed.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use reqwest::Url;
 
 use super::Settings;
-use crate::image::reference::DOCKER_HUB;
+use crate::http::is_named;
 
 /// Why a URL that a registry names is not asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -73,13 +73,6 @@ pub(super) fn same_origin(one: &Url, other: &Url) -> bool {
 
 fn same_place(one: &Url, other: &Url) -> bool {
     one.host_str() == other.host_str() && one.port_or_known_default() == other.port_or_known_default()
-}
-
-/// Whether `host[:port]`, as the command line has it, names this URL's place.
-pub(super) fn is_named(key: &str, url: &Url) -> bool {
-    let key = if key.eq_ignore_ascii_case("docker.io") { DOCKER_HUB } else { key };
-    let Ok(named) = Url::parse(&format!("{}://{key}/", url.scheme())) else { return false };
-    named.host_str() == url.host_str() && named.port() == url.port()
 }
 
 /// Whether plain http may be spoken to a place, and credentials be shown over it.
