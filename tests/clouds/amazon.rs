@@ -1,0 +1,1 @@
+//! Amazon's identities: works, hung, refused, rejected by the registry.

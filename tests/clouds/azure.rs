@@ -1,0 +1,1 @@
+//! Azure's identities: works, hung, refused, rejected by the registry.

@@ -1,0 +1,1 @@
+//! Google's identities: works, hung, refused, rejected by the registry.
