@@ -178,6 +178,18 @@ pub struct LookupSpec {
     pub insecure: Vec<String>,
     /// Registries and token services (`host[:port]`) that are believed whatever certificate they show.
     pub unverified: Vec<String>,
+    /// Where images of a registry are asked for instead of there, in order.
+    pub registry_map: Vec<MapRule>,
+    /// Where Docker Hub's images are asked for first, in order.
+    pub mirrors: Vec<MapTarget>,
+    /// Whether a registry that is mapped, or has mirrors, is itself left alone.
+    pub map_only: bool,
+    /// Files and directories with what a node knows about registries: `hosts.toml` trees and `registries.conf`.
+    pub registry_configs: Vec<PathBuf>,
+    /// Certificates to show: registry (`host[:port]`), the PEM files of the certificate and of its key.
+    pub client_certificates: Vec<(String, PathBuf, PathBuf)>,
+    /// Who is asked for the image, in order.
+    pub sources: Vec<ImageSource>,
     /// The platform whose image is meant, `os/architecture[/variant]`; this machine's when absent.
     pub platform: Option<String>,
     /// Bounds one attempt.
@@ -192,6 +204,37 @@ impl LookupSpec {
     pub const SERVICE_ACCOUNT_DIR: &'static str = "/var/run/secrets/kubernetes.io/serviceaccount";
     /// The default of `-image_lookup_timeout`.
     pub const TIMEOUT: Duration = Duration::from_secs(30);
+}
+
+/// Who may know what an image runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageSource {
+    /// The image's registry.
+    Registry,
+    /// The Docker daemon that `DOCKER_HOST` names.
+    Docker,
+}
+
+/// One rule of `-image_registry_map`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapRule {
+    /// The registry that images name, `host[:port]`; `docker.io` is `index.docker.io`.
+    pub registry: String,
+    /// The beginning of their repositories, whole segments without slashes at the ends; empty for all.
+    pub prefix: String,
+    /// Where they are asked for instead.
+    pub target: MapTarget,
+}
+
+/// A place that is asked instead of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapTarget {
+    /// Whether it is spoken to over https (`Some(true)`) or plain http (`Some(false)`), if that is written.
+    pub https: Option<bool>,
+    /// The registry, `host[:port]`.
+    pub registry: String,
+    /// What stands before the repository there, without slashes at the ends; may be empty.
+    pub prefix: String,
 }
 
 /// A secret of registry credentials that Tekton's controller mounted into the pod, under its name.

@@ -9,8 +9,8 @@ use clap::ArgMatches;
 use super::flags::{POST_FILE, TERMINATION_PATH};
 use crate::cloud::Cloud;
 use crate::spec::{
-    CommandSource, CredentialsSpec, EndSpec, LookupSpec, MountedSecret, OutputSpec, ReportSpec, ResultsSpec, SecretUrl,
-    StepSpec, WaitSpec,
+    CommandSource, CredentialsSpec, EndSpec, ImageSource, LookupSpec, MountedSecret, OutputSpec, ReportSpec,
+    ResultsSpec, SecretUrl, StepSpec, WaitSpec,
 };
 
 /// Flags that are right one by one, and wrong together or in this build.
@@ -161,6 +161,12 @@ fn lookup(flags: &mut ArgMatches, image: String, mounted: Vec<MountedSecret>) ->
             .remove_many::<Vec<String>>("image_skip_tls_verify_registry")
             .map(|all| all.flatten().collect())
             .unwrap_or_default(),
+        registry_map: Vec::new(),
+        mirrors: Vec::new(),
+        map_only: false,
+        registry_configs: Vec::new(),
+        client_certificates: Vec::new(),
+        sources: vec![ImageSource::Registry],
         platform: flags.remove_one::<Option<String>>("image_platform").flatten(),
         timeout: flags.remove_one::<Duration>("image_lookup_timeout").unwrap_or(LookupSpec::TIMEOUT),
         service_account_dir: flags

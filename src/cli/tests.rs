@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::*;
 use crate::cloud::Cloud;
 use crate::spec::{
-    CredentialsSpec, EndSpec, LookupSpec, OnError, OutputSpec, ReportSpec, ResultsSpec, SecretUrl, Timeout, WaitSpec,
+    CredentialsSpec, EndSpec, ImageSource, LookupSpec, OnError, OutputSpec, ReportSpec, ResultsSpec, SecretUrl,
+    Timeout, WaitSpec,
 };
 
 fn argv(args: &[&str]) -> Vec<OsString> {
@@ -343,6 +344,12 @@ fn an_image_is_looked_up_as_the_flags_say() {
         mounted: Vec::new(),
         exec_helpers: false,
         clouds: Cloud::ALL.into_iter().filter(|cloud| cloud.is_built()).collect(),
+        registry_map: Vec::new(),
+        mirrors: Vec::new(),
+        map_only: false,
+        registry_configs: Vec::new(),
+        client_certificates: Vec::new(),
+        sources: vec![ImageSource::Registry],
         certificates: Vec::new(),
         insecure: Vec::new(),
         unverified: Vec::new(),
@@ -383,6 +390,12 @@ fn an_image_is_looked_up_as_the_flags_say() {
         mounted: Vec::new(),
         exec_helpers: true,
         clouds: Vec::new(),
+        registry_map: Vec::new(),
+        mirrors: Vec::new(),
+        map_only: false,
+        registry_configs: Vec::new(),
+        client_certificates: Vec::new(),
+        sources: vec![ImageSource::Registry],
         certificates: vec![("r:5000".to_owned(), "/a.pem".into()), ("s".to_owned(), "/b.pem".into())],
         insecure: ["a", "b:1", "c"].map(str::to_owned).to_vec(),
         unverified: ["d", "e:1", "f"].map(str::to_owned).to_vec(),

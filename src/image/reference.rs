@@ -134,6 +134,16 @@ impl Reference {
         &self.identifier
     }
 
+    /// The same image as another place names it.
+    ///
+    /// # Errors
+    ///
+    /// When that is no reference, as for a path that is too long.
+    pub fn at(&self, registry: &str, repository: &str) -> Result<Self, ReferenceError> {
+        let separator = if self.digest().is_some() { '@' } else { ':' };
+        format!("{registry}/{repository}{separator}{}", self.identifier).parse()
+    }
+
     /// The digest, if the reference has one.
     #[must_use]
     pub fn digest(&self) -> Option<&Digest> {

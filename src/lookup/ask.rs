@@ -15,7 +15,7 @@ use crate::http::Network;
 use crate::image::platform::{self, Platform};
 use crate::image::reference::Reference;
 use crate::image::shown;
-use crate::registry::{self, Patience, Retry, Settings};
+use crate::registry::{self, Patience, Retry, Route, Settings};
 use crate::spec::LookupSpec;
 use crate::sys::cause::chain;
 use crate::trace::{Requests, Trace};
@@ -101,12 +101,14 @@ impl Attempt<'_> {
         notes.extend(left_out);
         let settings = Settings {
             certificates: spec.certificates.clone(),
+            client_certificates: Vec::new(),
             insecure: spec.insecure.clone(),
             unverified: spec.unverified.clone(),
             patience: Patience::default(),
         };
         let keychain = Chain::new(gathered.credentials, identities.as_mut());
-        match registry::fetch_image_telling(network, &settings, reference, wanted, keychain, notes, trace).await {
+        let route = Route::direct(reference.clone());
+        match registry::fetch_image_telling(network, &settings, &route, wanted, keychain, notes, trace).await {
             Ok(image) => Ok(Found {
                 image: reference.to_string(),
                 entrypoint: image.config.entrypoint,

@@ -8,7 +8,7 @@ use super::ask::{Answer, Asker, Question};
 use super::error::What;
 use super::place::{self, host_and_port};
 use super::token::{TokenAnswer, TokenService, basic, bearer};
-use super::{Challenge, FetchFailure, FetchedImage, Refusal, RegistryError, Settings};
+use super::{Api, Challenge, FetchFailure, FetchedImage, Refusal, RegistryError, Route, Scheme, Settings};
 use crate::credential::{Credential, Keychain, Note, Proof};
 use crate::http::{Network, Proxy, Unanswered};
 use crate::image::manifest::{ACCEPT, Candidate};
@@ -39,14 +39,14 @@ pub async fn fetch_image(
     trace: &Trace,
 ) -> Result<FetchedImage, FetchFailure> {
     let mut notes = Vec::new();
-    let keychain = credentials.to_vec().into_iter();
-    match fetch_image_telling(network, settings, reference, platform, keychain, &mut notes, trace).await {
+    let (keychain, route) = (credentials.to_vec().into_iter(), Route::direct(reference.clone()));
+    match fetch_image_telling(network, settings, &route, platform, keychain, &mut notes, trace).await {
         Ok(image) => Ok(FetchedImage { notes, ..image }),
         Err(error) => Err(FetchFailure { error, notes }),
     }
 }
 
-/// The same with a keychain that may have to look for a credential first, and with the notes left in `story` as they come,
+/// The same by a route, with a keychain that may have to look for a credential first, and with the notes left in `story` as they come,
 /// so that they are there when nobody waits for the end.
 ///
 /// # Errors
@@ -55,23 +55,26 @@ pub async fn fetch_image(
 pub async fn fetch_image_telling(
     network: &Network,
     settings: &Settings,
-    reference: &Reference,
+    route: &Route,
     platform: &Platform,
     keychain: impl Keychain,
     story: &mut Vec<Note>,
     trace: &Trace,
 ) -> Result<FetchedImage, RegistryError> {
-    let Some(registry) = place::root(reference.registry()) else {
+    let reference = &route.reference;
+    let Some(registry) = route.root() else {
         return Err(RegistryError::Host { registry: reference.registry().to_owned() });
     };
-    let asker = Asker::new(network, settings, registry, story, trace);
-    let mut lookup = Lookup { asker, reference, wanted: platform, reached: false, root: None };
+    let settings = route.settings(settings);
+    let asker = Asker::new(network, &settings, registry, story, trace);
+    let mut lookup = Lookup { asker, reference, api: &route.api, wanted: platform, reached: false, root: None };
     lookup.with_each(keychain).await.inspect_err(|error| lookup.asker.note_failure(error))
 }
 
 struct Lookup<'a> {
     asker: Asker<'a>,
     reference: &'a Reference,
+    api: &'a Api,
     wanted: &'a Platform,
     /// Whether the registry has answered: from then on its scheme is settled.
     reached: bool,
@@ -321,7 +324,7 @@ impl Lookup<'_> {
         identifier: &str,
         what: What,
     ) -> Result<Answer, Failed> {
-        let path = format!("v2/{}/{kind}/{identifier}", self.reference.repository());
+        let path = format!("{}/{}/{kind}/{identifier}", self.api.path, self.reference.repository());
         let accept = (what == What::Manifest).then_some(ACCEPT);
         let mut challenges = 0;
         loop {
@@ -383,7 +386,7 @@ impl Lookup<'_> {
             return Ok(known.clone());
         }
         let question = Question { what: What::Root, accept: None, authorization: None, form: None };
-        let answer = self.reach("v2/", &question).await?;
+        let answer = self.reach(&format!("{}/", self.api.path), &question).await?;
         let challenges = if answer.own { Challenge::parse_all(answer.lines(WWW_AUTHENTICATE)) } else { Vec::new() };
         Ok(self.root.insert(challenges).clone())
     }
@@ -392,6 +395,7 @@ impl Lookup<'_> {
     async fn reach(&mut self, path: &str, question: &Question<'_>) -> Result<Answer, RegistryError> {
         let first = self.ask(path, question).await;
         let plain = !self.reached
+            && self.api.scheme == Scheme::Usual
             && place::plain_http_allowed(&self.asker.registry, self.asker.settings)
             && first.as_ref().is_err_and(|error| speaks_no_tls(error, &self.host()));
         self.reached = self.reached || first.is_ok() || plain;
@@ -408,7 +412,10 @@ impl Lookup<'_> {
 
     async fn ask(&mut self, path: &str, question: &Question<'_>) -> Result<Answer, RegistryError> {
         let url = self.asker.registry.join(path);
-        let url = url.map_err(|_| RegistryError::Host { registry: self.reference.registry().to_owned() })?;
+        let mut url = url.map_err(|_| RegistryError::Host { registry: self.reference.registry().to_owned() })?;
+        if let Some(namespace) = &self.api.namespace {
+            url.query_pairs_mut().append_pair("ns", namespace);
+        }
         self.asker.ask(&url, question).await
     }
 }

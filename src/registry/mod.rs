@@ -9,6 +9,7 @@ mod client;
 mod error;
 mod place;
 mod retry_after;
+mod route;
 mod token;
 mod traced;
 
@@ -19,6 +20,7 @@ pub use self::challenge::Challenge;
 pub use self::client::{fetch_image, fetch_image_telling};
 pub use self::error::{Refusal, RegistryError, Retry, What};
 pub use self::place::PlaceError;
+pub use self::route::{Api, ClientCertificate, Origin, Route, RouteTrust, Scheme};
 use crate::credential::Note;
 use crate::http::Network;
 use crate::image::{Digest, ImageConfig, Platform, Reference};
@@ -28,6 +30,8 @@ use crate::image::{Digest, ImageConfig, Platform, Reference};
 pub struct Settings {
     /// Extra certificate authorities: a registry (or a token service) and the path of a PEM file.
     pub certificates: Vec<(String, PathBuf)>,
+    /// Certificates to show: a registry and the files.
+    pub client_certificates: Vec<(String, ClientCertificate)>,
     /// Registries that may be spoken to over plain http, and be shown credentials over it.
     pub insecure: Vec<String>,
     /// Registries and token services whose certificate does not matter, each for itself alone.
