@@ -187,7 +187,7 @@ fn credentials() -> [Arg; 5] {
     ]
 }
 
-fn lookup() -> [Arg; 11] {
+fn lookup() -> [Arg; 12] {
     [
         valued("taskrun_namespace", "NAMESPACE", value::namespace).help(
             "Namespace of the service account whose pull secrets are used; the pod's own when empty.\n\
@@ -218,6 +218,13 @@ fn lookup() -> [Arg; 11] {
             "Also trust the certificate authorities of this PEM file, for this registry; repeatable.\n\
              Example: -image_registry_certificate registry.example.com:5000=/certs/ca.pem",
         ),
+        valued("image_registry_client_cert", "REGISTRY=CERT,KEY", value::client_certificate)
+            .action(ArgAction::Append)
+            .help(
+                "Show this certificate to a registry that asks for one: two PEM files, the certificate with its chain \
+                 and its private key; repeatable.\n\
+                 Example: -image_registry_client_cert registry.example.com:5000=/certs/client.crt,/certs/client.key",
+            ),
         valued("image_insecure_registry", "REGISTRY,...", value::registries).action(ArgAction::Append).help(
             "Registries that may be spoken to over plain http; repeatable.\n\
              Example: -image_insecure_registry registry.local:5000",

@@ -165,7 +165,10 @@ fn lookup(flags: &mut ArgMatches, image: String, mounted: Vec<MountedSecret>) ->
         mirrors: Vec::new(),
         map_only: false,
         registry_configs: Vec::new(),
-        client_certificates: Vec::new(),
+        client_certificates: flags
+            .remove_many::<Option<(String, PathBuf, PathBuf)>>("image_registry_client_cert")
+            .map(|all| all.flatten().collect())
+            .unwrap_or_default(),
         sources: vec![ImageSource::Registry],
         platform: flags.remove_one::<Option<String>>("image_platform").flatten(),
         timeout: flags.remove_one::<Duration>("image_lookup_timeout").unwrap_or(LookupSpec::TIMEOUT),

@@ -47,6 +47,11 @@ pub(super) enum ValueCause {
     KubernetesName,
     #[error("write the registry, an equals sign and the path of a PEM file, as in registry.example.com:5000=/ca.pem")]
     Certificate,
+    #[error(
+        "write the registry, an equals sign, the path of a PEM file with the certificate, a comma and that of its key, as \
+         in registry.example.com:5000=/client.crt,/client.key"
+    )]
+    ClientCertificate,
     #[error("a platform is written as os/architecture or os/architecture/variant, as in linux/amd64 or linux/arm/v7")]
     Platform,
     #[error("a registry is written as host or host:port, without a scheme and without a path")]
@@ -244,6 +249,28 @@ pub(super) fn clouds(value: &OsStr) -> Result<Vec<Cloud>, ValueCause> {
         None => Err(ValueCause::Cloud),
     };
     elements(value.to_str().ok_or(ValueCause::Encoding)?).map(cloud).collect()
+}
+
+/// A registry, the PEM file of a certificate and that of its key; empty for none.
+pub(super) fn client_certificate(value: &OsStr) -> Result<Option<(String, PathBuf, PathBuf)>, ValueCause> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let bytes = value.as_bytes();
+    let (registry, files) = split_at(bytes, b'=').ok_or(ValueCause::ClientCertificate)?;
+    let (certificate, key) = split_at(files, b',').ok_or(ValueCause::ClientCertificate)?;
+    let registry = std::str::from_utf8(registry).map_err(|_| ValueCause::Encoding)?;
+    if !is_registry(registry) || certificate.is_empty() || key.is_empty() || key.contains(&b',') {
+        return Err(ValueCause::ClientCertificate);
+    }
+    let path = |bytes| PathBuf::from(OsStr::from_bytes(bytes));
+    Ok(Some((registry.to_owned(), path(certificate), path(key))))
+}
+
+/// What stands before and behind the first such byte.
+fn split_at(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let position = bytes.iter().position(|&byte| byte == separator)?;
+    Some((bytes.get(..position)?, bytes.get(position + 1..)?))
 }
 
 /// A platform in Go's words, which are in lower case; empty means that it was not given.
@@ -452,6 +479,26 @@ mod tests {
             ("https://r=/ca.pem", Err(ValueCause::Certificate)),
         ] {
             assert_eq!(certificate(os(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn client_certificates_are_a_registry_and_two_files() {
+        let files = |host: &str, certificate: &str, key: &str| {
+            Ok(Some((host.to_owned(), PathBuf::from(certificate), PathBuf::from(key))))
+        };
+        for (text, expected) in [
+            ("", Ok(None)),
+            ("r:5000=/c.crt,/c.key", files("r:5000", "/c.crt", "/c.key")),
+            ("r=/a=b.pem,/a=b.pem", files("r", "/a=b.pem", "/a=b.pem")),
+            ("r=/c.crt", Err(ValueCause::ClientCertificate)),
+            ("r=/c.crt,", Err(ValueCause::ClientCertificate)),
+            ("r=,/c.key", Err(ValueCause::ClientCertificate)),
+            ("r=/a,/b,/c", Err(ValueCause::ClientCertificate)),
+            ("/c.crt,/c.key", Err(ValueCause::ClientCertificate)),
+            ("https://r=/c.crt,/c.key", Err(ValueCause::ClientCertificate)),
+        ] {
+            assert_eq!(client_certificate(os(text)), expected, "{text}");
         }
     }
 }

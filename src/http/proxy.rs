@@ -252,6 +252,62 @@ mod tests {
         }
     }
 
+    /// The sentences of Go's documentation (golang.org/x/net/http/httpproxy), one by one.
+    #[test]
+    fn the_documentation_of_gos_proxies_holds_row_by_row() {
+        let both = [("HTTPS_PROXY", "http://secure:1"), ("HTTP_PROXY", "http://plain:2")];
+        for (variables, url, proxy) in [
+            // The variables, or their names in lower case; https has its own; without one nothing is proxied.
+            (&both[..], "https://foo.com/", Some("http://secure:1/")),
+            (&both[..], "http://foo.com/", Some("http://plain:2/")),
+            (&[("https_proxy", "http://secure:1")][..], "https://foo.com/", Some("http://secure:1/")),
+            (&[("http_proxy", "http://plain:2")][..], "http://foo.com/", Some("http://plain:2/")),
+            (&[("HTTP_PROXY", "http://plain:2")][..], "https://foo.com/", None),
+            (&[("HTTPS_PROXY", "http://secure:1")][..], "http://foo.com/", None),
+            (&[("HTTPS_PROXY", "")][..], "https://foo.com/", None),
+            // A complete URL, or host[:port], which means http.
+            (&[("HTTPS_PROXY", "proxy.example:3128")][..], "https://foo.com/", Some("http://proxy.example:3128/")),
+            (&[("HTTPS_PROXY", "proxy.example")][..], "https://foo.com/", Some("http://proxy.example/")),
+            (&[("HTTPS_PROXY", "https://proxy.example")][..], "https://foo.com/", Some("https://proxy.example/")),
+            // Where REQUEST_METHOD is set, HTTP_PROXY is somebody else's header.
+            (&[("HTTP_PROXY", "http://plain:2"), ("REQUEST_METHOD", "GET")][..], "http://foo.com/", None),
+            // localhost and loopback, with or without a port.
+            (&both[..], "http://localhost/", None),
+            (&both[..], "http://localhost:8080/", None),
+            (&both[..], "https://127.0.0.1:8443/", None),
+            (&both[..], "https://[::1]/", None),
+        ] {
+            assert_eq!(taken(&settings(variables), url).as_deref(), proxy, "{variables:?} {url}");
+        }
+        for (exceptions, url, proxied) in [
+            // An address; an address with a port; a block.
+            ("1.2.3.4", "https://1.2.3.4/", false),
+            ("1.2.3.4", "https://1.2.3.4:8443/", false),
+            ("1.2.3.4", "https://1.2.3.5/", true),
+            ("1.2.3.4:443", "https://1.2.3.4/", false),
+            ("1.2.3.4:80", "https://1.2.3.4/", true),
+            ("1.2.3.4/8", "https://1.200.3.4/", false),
+            ("1.2.3.4/8", "https://2.2.3.4/", true),
+            // A name matches itself and its subdomains; with a dot in front the subdomains alone.
+            ("foo.com", "https://foo.com/", false),
+            ("foo.com", "https://bar.foo.com/", false),
+            ("foo.com", "https://barfoo.com/", true),
+            (".y.com", "https://x.y.com/", false),
+            (".y.com", "https://y.com/", true),
+            ("foo.com:443", "https://foo.com/", false),
+            ("foo.com:8080", "https://foo.com/", true),
+            // An asterisk: nothing is proxied. What cannot be read is passed over.
+            ("*", "https://foo.com/", false),
+            ("1.2.3.4/x, foo.com", "https://foo.com/", false),
+            ("foo.com:port", "https://foo.com/", true),
+        ] {
+            let settings = settings(&[both[0], ("NO_PROXY", exceptions)]);
+            assert_eq!(taken(&settings, url).is_some(), proxied, "{exceptions} {url}");
+        }
+        let lower = settings(&[both[0], ("no_proxy", "foo.com")]);
+        assert_eq!(taken(&lower, "https://foo.com/"), None);
+    }
+
     #[test]
     fn a_variable_that_is_no_proxy_is_named_without_its_value() {
         for (value, sentence) in [

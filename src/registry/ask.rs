@@ -50,10 +50,13 @@ struct Trusting {
 }
 
 /// What is asked.
+#[derive(Clone, Copy)]
 pub(super) struct Question<'q> {
     pub(super) what: What,
     pub(super) accept: Option<&'static str>,
     pub(super) authorization: Option<&'q HeaderValue>,
+    /// Whether that proves who the pod is; nobody's token does not.
+    pub(super) proves: bool,
     /// A form to post, instead of a GET. It holds a secret, and is never sent along a redirect.
     pub(super) form: Option<&'q Secret>,
 }

@@ -96,6 +96,8 @@ struct Session<'c> {
 enum Failed {
     /// The credential, or its absence, is not accepted: the next may be.
     Refused(Box<Refusal>),
+    /// The credential was not shown, because it would go over plain http.
+    Withheld,
     /// It is not known how to log in.
     Unknown(Vec<String>),
     /// No credential will change this.
@@ -149,6 +151,12 @@ impl Lookup<'_> {
                     let outcome = format!("refused: {refusal}");
                     refusals.push(*refusal);
                     outcome
+                }
+                Err(Failed::Withheld) => {
+                    let host = self.host();
+                    format!(
+                        "not shown to {host}, which speaks plain http; -image_insecure_registry {host} would allow it"
+                    )
                 }
                 Err(Failed::Unknown(schemes)) => {
                     unknown = Some(schemes);
@@ -292,7 +300,7 @@ impl Lookup<'_> {
             Failed::Refused(refusal) if refusal.status == 404 && refusal.what != What::Token => {
                 RegistryError::Status { host: self.host(), what: refusal.what, refusal }.into()
             }
-            other @ (Failed::Refused(_) | Failed::Unknown(_) | Failed::Finally(_)) => other,
+            other @ (Failed::Refused(_) | Failed::Withheld | Failed::Unknown(_) | Failed::Finally(_)) => other,
         }
     }
 
@@ -329,10 +337,17 @@ impl Lookup<'_> {
         let mut challenges = 0;
         loop {
             let authorization = session.authorization.clone();
-            let question = Question { what, accept, authorization: authorization.as_ref(), form: None };
+            let proves = session.credential.is_some();
+            let question = Question { what, accept, authorization: authorization.as_ref(), proves, form: None };
             let answer = self.reach(&path, &question).await?;
+            let withheld = proves && self.withholds();
+            session.shown &= !withheld;
             if answer.status.is_success() {
                 return Ok(answer);
+            }
+            // What somebody else may see who only listens is no proof: the pass without a credential is the next.
+            if withheld {
+                return Err(Failed::Withheld);
             }
             // A registry that has a new challenge each time could otherwise have its token service asked without end.
             if challenges == CHALLENGES || !self.authorized(session, &answer).await? {
@@ -385,7 +400,7 @@ impl Lookup<'_> {
         if let Some(known) = &self.root {
             return Ok(known.clone());
         }
-        let question = Question { what: What::Root, accept: None, authorization: None, form: None };
+        let question = Question { what: What::Root, accept: None, authorization: None, proves: false, form: None };
         let answer = self.reach(&format!("{}/", self.api.path), &question).await?;
         let challenges = if answer.own { Challenge::parse_all(answer.lines(WWW_AUTHENTICATE)) } else { Vec::new() };
         Ok(self.root.insert(challenges).clone())
@@ -416,7 +431,14 @@ impl Lookup<'_> {
         if let Some(namespace) = &self.api.namespace {
             url.query_pairs_mut().append_pair("ns", namespace);
         }
-        self.asker.ask(&url, question).await
+        let authorization = question.authorization.filter(|_| !(question.proves && self.withholds()));
+        self.asker.ask(&url, &Question { authorization, ..*question }).await
+    }
+
+    /// Whether the registry is spoken to in a way that whoever listens would see what it is shown.
+    fn withholds(&self) -> bool {
+        let registry = &self.asker.registry;
+        registry.scheme() == "http" && !place::may_be_shown_credentials(registry, self.asker.settings)
     }
 }
 

@@ -3,7 +3,7 @@
 //! The step's author chooses the image, hence the registry, and the registry chooses these URLs: without rules it could
 //! make a pod ask services of the node, of the cloud's metadata, of the cluster.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use reqwest::Url;
 
@@ -75,9 +75,19 @@ fn same_place(one: &Url, other: &Url) -> bool {
     one.host_str() == other.host_str() && one.port_or_known_default() == other.port_or_known_default()
 }
 
-/// Whether plain http may be spoken to a place, and credentials be shown over it.
+/// Whether plain http may be spoken to a place: this machine itself, an address of RFC 1918 as it is, and who is listed.
+/// That is the table of `pkg/name` in google/go-containerregistry, with all of loopback.
 pub(super) fn plain_http_allowed(url: &Url, settings: &Settings) -> bool {
+    may_be_shown_credentials(url, settings) || is_private_literal(url)
+}
+
+/// Whether credentials may be shown over plain http: to this machine itself, and to who is listed.
+pub(super) fn may_be_shown_credentials(url: &Url, settings: &Settings) -> bool {
     is_loopback(url) || is_listed(url, settings)
+}
+
+fn is_private_literal(url: &Url) -> bool {
+    url.host_str().and_then(|host| host.parse().ok()).is_some_and(|address: Ipv4Addr| address.is_private())
 }
 
 /// Whether the command line names a place, in whatever flag.
@@ -255,18 +265,40 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_for_loopback_and_the_listed() {
-        let settings = insecure(&["10.0.0.1:5000"]);
-        for (at, allowed) in [
-            ("https://localhost:5000/", true),
-            ("https://a.localhost/", true),
-            ("https://127.0.0.2/", true),
-            ("https://[::1]/", true),
-            ("https://10.0.0.1:5000/", true),
-            ("https://10.0.0.1:5001/", false),
-            ("https://registry.svc.cluster.local:5000/", false),
+    fn plain_http_is_for_loopback_private_addresses_and_the_listed_and_credentials_are_for_fewer() {
+        let settings = insecure(&["10.0.0.1:5000", "registry.local"]);
+        let (nothing, spoken, shown) = ((false, false), (true, false), (true, true));
+        for (at, expected) in [
+            // The table of go-containerregistry.
+            ("https://10.2.3.4/", spoken),
+            ("https://172.16.0.1:5000/", spoken),
+            ("https://172.32.0.1:5000/", nothing),
+            ("https://192.168.0.1/", spoken),
+            ("https://localhost:5000/", shown),
+            ("https://a.localhost/", shown),
+            ("https://a.localhost:5000/", shown),
+            ("https://127.0.0.1/", shown),
+            ("https://127.0.0.1:5000/", shown),
+            ("https://[::1]/", shown),
+            ("https://[::1]:5000/", shown),
+            ("https://169.254.0.1/", nothing),
+            ("https://registry.svc.cluster.local:5000/", nothing),
+            ("https://ghcr.io/", nothing),
+            ("https://8.8.8.8/", nothing),
+            // All of loopback, as no packet leaves the pod.
+            ("https://localhost/", shown),
+            ("https://127.0.0.2/", shown),
+            // Another private range is no literal of RFC 1918.
+            ("https://[fd00::1]/", nothing),
+            ("https://100.64.0.1/", nothing),
+            // The listed.
+            ("https://10.0.0.1:5000/", shown),
+            ("https://10.0.0.1:5001/", spoken),
+            ("https://registry.local/", shown),
         ] {
-            assert_eq!(plain_http_allowed(&url(at), &settings), allowed, "{at}");
+            let url = url(at);
+            let found = (plain_http_allowed(&url, &settings), may_be_shown_credentials(&url, &settings));
+            assert_eq!(found, expected, "{at}");
         }
     }
 }

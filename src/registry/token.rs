@@ -49,7 +49,8 @@ impl TokenService<'_> {
         let scopes = self.scopes(repository);
         if let Some(Credential { proof: Proof::IdentityToken(token), .. }) = credential {
             let form = self.form(&scopes, token);
-            let question = Question { what: What::Token, accept: None, authorization: None, form: Some(&form) };
+            let question =
+                Question { what: What::Token, accept: None, authorization: None, proves: true, form: Some(&form) };
             let answer = asker.ask(&realm, &question).await?;
             // No OAuth2 there: 404 of Google, 405, 401 of Artifactory, 400 of Azure. The older GET may know the token.
             if !matches!(answer.status.as_u16(), 400 | 401 | 404 | 405) {
@@ -61,8 +62,9 @@ impl TokenService<'_> {
             Proof::IdentityToken(token) => basic("", token),
             Proof::RegistryToken(_) => None,
         });
-        let question = Question { what: What::Token, accept: None, authorization: authorization.as_ref(), form: None };
-        finished(asker.ask(&self.query(&realm, &scopes), &question).await?, authorization.is_some())
+        let (proves, authorization) = (authorization.is_some(), authorization.as_ref());
+        let question = Question { what: What::Token, accept: None, authorization, proves, form: None };
+        finished(asker.ask(&self.query(&realm, &scopes), &question).await?, proves)
     }
 
     /// The realm as a URL that may be asked.
@@ -83,7 +85,7 @@ impl TokenService<'_> {
 
     /// Whether the credential may go to the realm; over plain http only to this machine or to who is listed.
     fn may_be_shown(&self, asker: &mut Asker<'_>, realm: &Url, credential: &Credential) -> bool {
-        if realm.scheme() == "https" || place::plain_http_allowed(realm, asker.settings) {
+        if realm.scheme() == "https" || place::may_be_shown_credentials(realm, asker.settings) {
             return true;
         }
         let host = host_and_port(realm);

@@ -25,6 +25,7 @@ const WRONG: [(&str, &str, i32, &str); 39] = [
     ("image_lookup_timeout", "0", 2, r#"invalid value "0" for flag -image_lookup_timeout: it must be longer than"#),
     ("image_platform", "linux", 2, r#"invalid value "linux" for flag -image_platform: "#),
     ("image_registry_certificate", "/ca", 2, r#"invalid value "/ca" for flag -image_registry_certificate: "#),
+    ("image_registry_client_cert", "r=/c", 2, r#"invalid value "r=/c" for flag -image_registry_client_cert: "#),
     ("image_insecure_registry", "http://r", 2, r#"invalid value "http://r" for flag -image_insecure_registry: "#),
     ("image_skip_tls_verify_registry", "r/p", 2, r#"invalid value "r/p" for flag -image_skip_tls_verify_registry: "#),
     ("image_pull_secrets", "a,..", 2, r#"invalid value "a,.." for flag -image_pull_secrets: "#),
