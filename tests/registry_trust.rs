@@ -313,3 +313,56 @@ fn no_part_of_the_program_brings_another_tls() {
         assert!(!lock.lines().any(|line| line == format!("name = \"{package}\"")), "{package} is in Cargo.lock");
     }
 }
+
+#[test]
+fn a_certificate_is_shown_to_the_registry_that_it_is_named_for() {
+    let (setup, image) = (Setup::new(), Image::new("linux/amd64", "/app"));
+    let server = Server::scripted(Bound::new(), Some(setup.tls_for_clients()), image.exchanges("1", |_| {}));
+    let (host, reference) = (server.host(), format!("{}/ci/app:1", server.host()));
+    let found = setup.trusting(&host).showing(&host, None).image(&reference, &[]);
+    assert_eq!(found.config.entrypoint, ["/app"]);
+    server.finish();
+}
+
+#[test]
+fn a_registry_that_misses_a_certificate_is_told_with_the_flag_that_names_one() {
+    let stranger = Authority::new("an authority that the registry does not know");
+    for shown in [None, Some(&stranger)] {
+        let setup = Setup::new();
+        let server = silent(Some(setup.tls_for_clients()));
+        let (host, reference) = (server.host(), format!("{}/ci/app:1", server.host()));
+        let setup = setup.trusting(&host);
+        let setup = if shown.is_some() { setup.showing(&host, shown) } else { setup };
+        let (sentence, error, _) = setup.failure(&reference, &[]);
+        let expected = format!(
+            "cannot ask the registry {host}: it wants a certificate to be shown that it knows; name one with \
+             -image_registry_client_cert {host}=/path/to/client.crt,/path/to/client.key: "
+        );
+        assert!(sentence.starts_with(&expected), "{sentence}");
+        assert_eq!(error.retry(), Retry::Worthwhile);
+        server.finish();
+    }
+}
+
+#[test]
+fn a_certificate_is_shown_to_nobody_else() {
+    let setup = Setup::new();
+    let server = silent(Some(setup.tls_for_clients()));
+    let (host, reference) = (server.host(), format!("{}/ci/app:1", server.host()));
+    let (sentence, ..) = setup.trusting(&host).showing("127.0.0.1:1", None).failure(&reference, &[]);
+    assert!(sentence.contains("it wants a certificate to be shown"), "{sentence}");
+    server.finish();
+}
+
+#[test]
+fn a_certificate_without_its_key_is_told_before_anybody_is_asked() {
+    let setup = Setup::new();
+    let server = silent(Some(setup.tls_for_clients()));
+    let (host, reference) = (server.host(), format!("{}/ci/app:1", server.host()));
+    let mut setup = setup.trusting(&host).showing(&host, None);
+    setup.settings.client_certificates[0].1.key = "/nowhere/client.key".into();
+    let (sentence, ..) = setup.failure(&reference, &[]);
+    let expected = format!("cannot prepare to ask {host}: cannot read the private key in /nowhere/client.key: ");
+    assert!(sentence.starts_with(&expected), "{sentence}");
+    server.finish();
+}

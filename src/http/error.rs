@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
 
+use rustls::AlertDescription;
+
 use super::ResolveError;
 use super::trust::is_authority;
 
@@ -142,6 +144,9 @@ pub enum Unanswered {
     /// The certificate is not acceptable for another reason: expired, another name.
     #[error("its certificate is not acceptable")]
     Certificate(#[source] Box<rustls::Error>),
+    /// It wants to be shown a certificate, or another one than it was shown.
+    #[error("it wants a certificate to be shown that it knows")]
+    WantsCertificate(#[source] Box<rustls::Error>),
     /// TLS was spoken, and failed.
     #[error("the TLS handshake failed")]
     Handshake(#[source] Box<rustls::Error>),
@@ -171,6 +176,7 @@ impl Unanswered {
             | Self::TimedOut
             | Self::UnknownAuthority
             | Self::Certificate(_)
+            | Self::WantsCertificate(_)
             | Self::Handshake(_)
             | Self::NotTls
             | Self::NotHttp
@@ -266,9 +272,29 @@ fn tls(error: &rustls::Error) -> Unanswered {
     } else if let rustls::Error::InvalidMessage(_) = error {
         // The first bytes are no TLS record: a server of plain http answers the handshake with an error page.
         Unanswered::NotTls
+    } else if let rustls::Error::AlertReceived(alert) = error
+        && refuses_certificate(*alert)
+    {
+        Unanswered::WantsCertificate(Box::new(error.clone()))
     } else {
         Unanswered::Handshake(Box::new(error.clone()))
     }
+}
+
+/// Whether a server says by this alert that it misses a certificate, or does not accept the one that it was shown.
+/// <https://www.rfc-editor.org/rfc/rfc8446#section-6.2>
+fn refuses_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::NoCertificate
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+    )
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use reqwest::{Method, StatusCode, Url};
 use super::error::{WORDS, What, words};
 use super::place::{self, Purpose, host_and_port, same_origin};
 use super::traced::traced;
-use super::{Refusal, RegistryError, Settings, retry_after};
+use super::{ClientCertificate, Refusal, RegistryError, Settings, retry_after};
 use crate::credential::Note;
 use crate::http::{HttpError, Network, Proxies, Trust, Unanswered, is_named, read_body};
 use crate::image::shown;
@@ -47,6 +47,8 @@ struct Trusting {
     extra: Vec<PathBuf>,
     /// The host that is believed without a proof.
     believed: Option<String>,
+    /// What is shown to whoever asks for a certificate.
+    client: Option<ClientCertificate>,
 }
 
 /// What is asked.
@@ -280,14 +282,19 @@ impl<'a> Asker<'a> {
         let named = |(key, _): &&(String, PathBuf)| is_named(key, url) || is_named(key, &self.registry);
         let extra = self.settings.certificates.iter().filter(named).map(|(_, path)| path.clone()).collect();
         let believed = url.host_str().filter(|_| place::is_unverified(url, self.settings)).map(str::to_owned);
-        let trusting = Trusting { extra, believed };
+        let client = self.settings.client_certificates.iter().find(|(key, _)| is_named(key, url));
+        let trusting = Trusting { extra, believed, client: client.map(|(_, own)| own.clone()) };
         if let Some((_, client)) = self.clients.iter().find(|(own, _)| *own == trusting) {
             return Ok(client.clone());
         }
         let trust = Trust { public_roots: true, extra: trusting.extra.clone() };
-        let client = match &trusting.believed {
-            Some(host) => self.network.client_believing(host, &trust, Proxies::FromEnvironment),
-            None => self.network.client(&trust, Proxies::FromEnvironment),
+        let (network, proxies) = (self.network, Proxies::FromEnvironment);
+        let client = match (&trusting.client, &trusting.believed) {
+            (Some(ClientCertificate { certificate, key }), believed) => network
+                .identity(certificate, key)
+                .and_then(|identity| network.client_showing(&identity, believed.as_deref(), &trust, proxies)),
+            (None, Some(host)) => network.client_believing(host, &trust, proxies),
+            (None, None) => network.client(&trust, proxies),
         };
         let client = client.map_err(|source: HttpError| RegistryError::Client { host: host_and_port(url), source })?;
         self.clients.push((trusting, client.clone()));

@@ -138,6 +138,22 @@ pub enum RegistryError {
         /// The proxy in between.
         proxy: Option<Proxy>,
     },
+    /// It wants to know who asks.
+    #[error(
+        "cannot ask the {giver} {host}{}: it wants a certificate to be shown that it knows; name one with \
+         -image_registry_client_cert {host}=/path/to/client.crt,/path/to/client.key",
+        via(proxy.as_ref())
+    )]
+    WantsCertificate {
+        /// `registry` or `token service`.
+        giver: &'static str,
+        /// Whom.
+        host: String,
+        /// The proxy in between.
+        proxy: Option<Proxy>,
+        /// In its own word.
+        source: Box<rustls::Error>,
+    },
     /// It answers, but not in TLS.
     #[error(
         "cannot ask the {giver} {host}{}: what answers there does not speak TLS; {}",
@@ -351,6 +367,7 @@ impl RegistryError {
         match (source, proxy) {
             (Unanswered::UnknownAuthority, proxy) => Self::UnknownAuthority { giver, host, proxy },
             (Unanswered::NotTls, proxy) => Self::NotTls { giver, host, proxy },
+            (Unanswered::WantsCertificate(source), proxy) => Self::WantsCertificate { giver, host, proxy, source },
             // The proxy resolves the registry's name and connects to it: what is tried from here is the proxy.
             (source @ (Unanswered::Refused | Unanswered::Unreachable | Unanswered::Name(_)), Some(proxy)) => {
                 Self::ProxyUnreachable { giver, host, proxy, source }
@@ -375,7 +392,10 @@ impl RegistryError {
 
     /// Whether the sentence names the proxy in between already.
     pub(super) fn names_proxy(&self) -> bool {
-        if let Self::Unanswered { proxy, .. } | Self::UnknownAuthority { proxy, .. } | Self::NotTls { proxy, .. } = self
+        if let Self::Unanswered { proxy, .. }
+        | Self::UnknownAuthority { proxy, .. }
+        | Self::WantsCertificate { proxy, .. }
+        | Self::NotTls { proxy, .. } = self
         {
             proxy.is_some()
         } else {
@@ -403,6 +423,7 @@ impl RegistryError {
             Self::Client { .. }
             | Self::Unanswered { .. }
             | Self::UnknownAuthority { .. }
+            | Self::WantsCertificate { .. }
             | Self::NotTls { .. }
             | Self::ProxyUnreachable { .. }
             | Self::ProxyRefuses { .. }

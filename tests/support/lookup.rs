@@ -9,7 +9,9 @@ use std::time::Duration;
 use entrypoint::credential::{Credential, Note, Proof};
 use entrypoint::host::Env;
 use entrypoint::http::{NameFiles, Network, RootPlaces};
-use entrypoint::registry::{FetchFailure, FetchedImage, Patience, RegistryError, Settings, fetch_image};
+use entrypoint::registry::{
+    ClientCertificate, FetchFailure, FetchedImage, Patience, RegistryError, Settings, fetch_image,
+};
 use entrypoint::secret::Secret;
 use entrypoint::sys::cause::chain;
 use entrypoint::trace::Trace;
@@ -28,6 +30,7 @@ pub const PASSWORD: &str = "hunter2-secret";
 /// Everything that a lookup is given.
 pub struct Setup {
     directory: TempDir,
+    authority: Authority,
     pub settings: Settings,
     pub tls: Arc<ServerConfig>,
     pub platform: String,
@@ -50,6 +53,7 @@ impl Setup {
         let names: Vec<&str> = LOOPBACK.iter().copied().chain([FOREIGN, FOREIGN_AUTH]).collect();
         Self {
             tls: authority.server(&names),
+            authority,
             directory,
             settings: Settings { patience: Patience::without_pauses(), ..Settings::default() },
             platform: "linux/amd64".to_owned(),
@@ -69,6 +73,21 @@ impl Setup {
     /// The file of the authority's certificate.
     pub fn ca(&self) -> String {
         self.directory.path().join("ca.crt").display().to_string()
+    }
+
+    /// What a server needs that wants to be shown a certificate.
+    pub fn tls_for_clients(&self) -> Arc<ServerConfig> {
+        self.authority.server_for_clients(LOOPBACK)
+    }
+
+    /// With a certificate to show to a registry, of an authority.
+    pub fn showing(mut self, registry: impl Into<String>, authority: Option<&Authority>) -> Self {
+        let leaf = authority.unwrap_or(&self.authority).leaf(&["client"]);
+        let [certificate, key] = ["client.crt", "client.key"].map(|name| self.directory.path().join(name));
+        std::fs::write(&certificate, &leaf.certificate_pem).expect("a certificate");
+        std::fs::write(&key, &leaf.key_pem).expect("a key");
+        self.settings.client_certificates.push((registry.into(), ClientCertificate { certificate, key }));
+        self
     }
 
     /// With any certificate accepted for a registry.

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
-use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{RootCertStore, ServerConfig};
 
 /// The names that a loopback server is reached by.
 pub const LOOPBACK: &[&str] = &["127.0.0.1", "::1", "localhost"];
@@ -64,6 +65,22 @@ impl Authority {
             certificate: certificate.der().clone(),
             key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
         }
+    }
+
+    /// A server configuration for these names and addresses, which wants to be shown a certificate of this authority.
+    pub fn server_for_clients(&self, names: &[&str]) -> Arc<ServerConfig> {
+        let leaf = self.leaf(names);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).expect("an authority");
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("protocol versions")
+            .with_client_cert_verifier(clients.expect("a verifier of clients"))
+            .with_single_cert(vec![leaf.certificate.clone()], leaf.key.clone_key())
+            .expect("a server configuration");
+        Arc::new(config)
     }
 
     /// A server configuration for these names and addresses.
