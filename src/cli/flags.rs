@@ -187,7 +187,7 @@ fn credentials() -> [Arg; 5] {
     ]
 }
 
-fn lookup() -> [Arg; 11] {
+fn lookup() -> [Arg; 12] {
     [
         valued("taskrun_namespace", "NAMESPACE", value::namespace).help(
             "Namespace of the service account whose pull secrets are used; the pod's own when empty.\n\
@@ -226,6 +226,11 @@ fn lookup() -> [Arg; 11] {
             "Registries that are believed without a proof: any certificate will do, and credentials are shown to whoever \
              answers; a token service elsewhere must be named too; repeatable.\n\
              Example: -image_skip_tls_verify_registry registry.local:5000",
+        ),
+        valued("image_registry_config", "PATH", value::path).action(ArgAction::Append).help(
+            "Go by what a node knows about registries: a tree of hosts.toml as containerd has it (certs.d), a \
+             registries.conf, or a directory of its additions, mounted into the container; repeatable.\n\
+             Example: -image_registry_config /etc/containerd/certs.d",
         ),
         valued("image_platform", "PLATFORM", value::platform).help(
             "The platform whose image is meant, os/architecture or os/architecture/variant; that of this machine when \

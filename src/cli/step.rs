@@ -164,7 +164,10 @@ fn lookup(flags: &mut ArgMatches, image: String, mounted: Vec<MountedSecret>) ->
         registry_map: Vec::new(),
         mirrors: Vec::new(),
         map_only: false,
-        registry_configs: Vec::new(),
+        registry_configs: flags
+            .remove_many::<PathBuf>("image_registry_config")
+            .map(|all| all.filter_map(not_empty).collect())
+            .unwrap_or_default(),
         client_certificates: Vec::new(),
         sources: vec![ImageSource::Registry],
         platform: flags.remove_one::<Option<String>>("image_platform").flatten(),
