@@ -183,3 +183,25 @@ fn lookup(flags: &mut ArgMatches, image: String, mounted: Vec<MountedSecret>) ->
 pub(super) fn not_empty(path: PathBuf) -> Option<PathBuf> {
     Some(path).filter(|path| !path.as_os_str().is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::flags;
+    use super::super::grammar::Setting;
+    use super::*;
+
+    #[test]
+    fn paths_of_what_a_node_knows_are_kept_in_order() {
+        let setting = |value| Setting { name: "image_registry_config", value: OsStr::new(value) };
+        for (values, expected) in [
+            (&[][..], &[][..]),
+            (&[""], &[]),
+            (&["/etc/containerd/certs.d", "", "a,b"], &["/etc/containerd/certs.d", "a,b"]),
+        ] {
+            let settings: Vec<_> = values.iter().map(|value| setting(value)).collect();
+            let flags = flags::matches(flags::lookup_command(), &settings).unwrap();
+            let read = lookup_of(flags, OsStr::new("busybox"), Built { lookup: true }).unwrap();
+            assert_eq!(read.registry_configs, expected.iter().map(PathBuf::from).collect::<Vec<_>>(), "{values:?}");
+        }
+    }
+}
