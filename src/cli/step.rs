@@ -198,7 +198,7 @@ mod tests {
             (&[""], &[]),
             (&["/etc/containerd/certs.d", "", "a,b"], &["/etc/containerd/certs.d", "a,b"]),
         ] {
-            let settings: Vec<_> = values.iter().map(|value| setting(value)).collect();
+            let settings: Vec<_> = values.iter().copied().map(setting).collect();
             let flags = flags::matches(flags::lookup_command(), &settings).unwrap();
             let read = lookup_of(flags, OsStr::new("busybox"), Built { lookup: true }).unwrap();
             assert_eq!(read.registry_configs, expected.iter().map(PathBuf::from).collect::<Vec<_>>(), "{values:?}");

@@ -18,17 +18,27 @@ pub(super) const HOSTS_TOML: &str = "hosts.toml";
 /// The directory for every registry that has none.
 const DEFAULT: &str = "_default";
 
-/// Where an image is asked for; none if the tree says nothing about its registry.
-pub(super) fn routes(tree: &Path, reference: &Reference) -> Result<Option<Routes>, NodeFileError> {
+/// What a tree says about an image's registry.
+#[derive(Debug)]
+pub(super) enum Says {
+    /// Where it is asked for.
+    Places(Routes),
+    /// Whom to believe at the registry itself.
+    Certificates(Routes),
+}
+
+/// What the tree says about an image's registry, if anything.
+pub(super) fn routes(tree: &Path, reference: &Reference) -> Result<Option<Says>, NodeFileError> {
     let names = directories(hub_or(reference.registry())).into_iter().chain([DEFAULT.to_owned()]);
     let Some(directory) = first(tree, names)? else { return Ok(None) };
     if let Some(hosts) = hosts_toml(&directory)? {
-        return hosts.routes(reference).map(Some);
+        return hosts.routes(reference).map(|found| Some(Says::Places(found)));
     }
     let trust = certificates(&directory)?;
     let trusted = if trust == RouteTrust::default() { "no certificates" } else { "certificates" };
     let notes = vec![document::note(&directory, &format!("{trusted}, and no {HOSTS_TOML}"))];
-    Ok(Some(Routes { routes: vec![Route { trust, ..Route::direct(reference.clone()) }], notes }))
+    let routes = vec![Route { trust, ..Route::direct(reference.clone()) }];
+    Ok(Some(Says::Certificates(Routes { routes, notes })))
 }
 
 /// Adds the certificates that the tree has for a place that is known from elsewhere.

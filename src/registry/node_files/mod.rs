@@ -16,6 +16,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use self::certs_d::Says;
 pub use self::error::{Fault, NodeFileError};
 use self::registries_conf::RegistriesConf;
 use super::route::Route;
@@ -77,19 +78,26 @@ pub fn read(paths: &[PathBuf]) -> Result<NodeFiles, NodeFileError> {
 impl NodeFiles {
     /// Where an image is asked for.
     ///
-    /// What podman's files block is blocked. Of the two kinds that one decides which is named first and says something
-    /// about the image. Where that is podman's, trees still add the certificates of the places.
+    /// What podman's files block is blocked. Of the two kinds that one decides which is named first and names places for
+    /// the image. Where that is podman's, trees still add the certificates of the places.
     ///
     /// # Errors
     ///
     /// An image that may not be asked for, and a file that cannot be used.
     pub fn routes(&self, reference: &Reference) -> Result<Routes, NodeFileError> {
         self.registries.check(reference)?;
-        let found = match self.registries_first {
-            true => self.by_registries(reference).transpose().or_else(|| self.by_trees(reference).transpose()),
-            false => self.by_trees(reference).transpose().or_else(|| self.by_registries(reference).transpose()),
+        if self.registries_first
+            && let Some(found) = self.by_registries(reference)?
+        {
+            return Ok(found);
+        }
+        let certificates = match self.by_trees(reference)? {
+            Some(Says::Places(found)) => return Ok(found),
+            Some(Says::Certificates(found)) => Some(found),
+            None => None,
         };
-        found.unwrap_or_else(|| Ok(Routes { routes: Vec::new(), notes: self.silence(reference) }))
+        let found = self.by_registries(reference)?.or(certificates);
+        Ok(found.unwrap_or_else(|| Routes { routes: Vec::new(), notes: self.silence(reference) }))
     }
 
     fn by_registries(&self, reference: &Reference) -> Result<Option<Routes>, NodeFileError> {
@@ -102,7 +110,7 @@ impl NodeFiles {
         Ok(Some(found))
     }
 
-    fn by_trees(&self, reference: &Reference) -> Result<Option<Routes>, NodeFileError> {
+    fn by_trees(&self, reference: &Reference) -> Result<Option<Says>, NodeFileError> {
         self.trees.iter().find_map(|tree| certs_d::routes(tree, reference).transpose()).transpose()
     }
 
@@ -319,6 +327,8 @@ mod tests {
             ("certs.d/t.example/hosts.toml", &server("tree")),
             ("certs.d/m.example/ca.crt", ""),
             ("certs.d/m.example/hosts.toml", ""),
+            ("only/r.example/r.crt", ""),
+            ("only/m.example/m.crt", ""),
             ("second/r.example/hosts.toml", &server("second")),
             ("second/u.example/hosts.toml", &server("second")),
             (

@@ -136,7 +136,7 @@ fn a_mirror_is_asked_for_what_it_is_for() {
     let mirror = |pulls: &str| format!("[[registry]]\nlocation = 'r.example'\n{pulls}");
     let m = "[[registry.mirror]]\nlocation = 'm.example'\n";
     for (text, for_tags, for_digests) in [
-        (format!("{m}"), true, true),
+        (m.to_owned(), true, true),
         (format!("{m}pull-from-mirror = ''"), true, true),
         (format!("{m}pull-from-mirror = 'all'"), true, true),
         (format!("{m}pull-from-mirror = 'digest-only'"), false, true),
