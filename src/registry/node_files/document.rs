@@ -34,6 +34,8 @@ pub(super) struct Position {
 pub(super) struct Text<'t> {
     pub(super) path: &'t Path,
     text: &'t str,
+    /// Where lines begin.
+    lines: &'t [usize],
 }
 
 /// A table of the file.
@@ -66,7 +68,8 @@ pub(super) fn read<T>(
     read: impl FnOnce(Text<'_>, Table<'_>) -> Read<T>,
 ) -> Result<T, NodeFileError> {
     let text = std::str::from_utf8(bytes).map_err(|_| NodeFileError::Encoding { path: path.to_owned() })?;
-    let text = Text { path, text };
+    let lines: Vec<usize> = [0].into_iter().chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
+    let text = Text { path, text, lines: &lines };
     let parsed = DeTable::parse(text.text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
         At { offset, fault: Fault::Syntax(shown(error.message(), SHOWN)) }
@@ -84,10 +87,10 @@ impl At {
 impl Text<'_> {
     /// Where a byte stands.
     pub(super) fn position(self, offset: usize) -> Position {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
-        Position { line, column: before.get(start..).map_or(0, |rest| rest.chars().count()) + 1 }
+        let line = self.lines.partition_point(|&start| start <= offset);
+        let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
+        Position { line, column }
     }
 
     /// What a person is to know about a place in the file.

@@ -10,7 +10,7 @@ use super::Routes;
 use super::document::{self, At, Position, Read, Table, Text, Word};
 use super::error::{Fault, NodeFileError};
 use super::place::{HTTP, HTTPS, at, hub_or};
-use crate::image::Reference;
+use crate::image::{Reference, shown};
 use crate::note::Note;
 use crate::registry::route::{Api, ClientCertificate, Origin, Route, RouteTrust, Scheme};
 
@@ -18,6 +18,9 @@ use crate::registry::route::{Api, ClientCertificate, Origin, Route, RouteTrust, 
 const KEYS: [&str; 6] = ["capabilities", "ca", "client", "skip_verify", "override_path", "header"];
 const ROOT_KEYS: [&str; 8] =
     ["server", "host", "capabilities", "ca", "client", "skip_verify", "override_path", "header"];
+
+/// How much of what became of every host an error repeats.
+const REASONS: usize = 500;
 
 /// A file's meaning.
 #[derive(Debug, PartialEq, Eq)]
@@ -90,7 +93,7 @@ impl HostsToml {
             }
         }
         if routes.is_empty() {
-            let (path, reasons) = (self.path.clone(), left_out.join("; "));
+            let (path, reasons) = (self.path.clone(), shown(&left_out.join("; "), REASONS));
             return Err(NodeFileError::NoPlace { reference: reference.to_string(), path, reasons });
         }
         let mut notes = self.notes.clone();

@@ -29,6 +29,9 @@ const LIMIT: u64 = 1 << 20;
 /// The most entries of a directory that are looked at.
 const ENTRIES: usize = 4096;
 
+/// The most notes that an image gets of them: the story of a lookup has its own bound.
+const NOTES: usize = 50;
+
 /// The files of `-image_registry_config`, as far as they do not depend on an image.
 #[derive(Debug, Default)]
 pub struct NodeFiles {
@@ -85,6 +88,16 @@ impl NodeFiles {
     ///
     /// An image that may not be asked for, and a file that cannot be used.
     pub fn routes(&self, reference: &Reference) -> Result<Routes, NodeFileError> {
+        let mut found = self.decide(reference)?;
+        let left_out = found.notes.len().saturating_sub(NOTES);
+        if let Some(last) = found.notes.get(NOTES).map(|note| note.source.clone()).filter(|_| left_out > 0) {
+            found.notes.truncate(NOTES);
+            found.notes.push(Note::new(last, format!("and {left_out} more of this kind")));
+        }
+        Ok(found)
+    }
+
+    fn decide(&self, reference: &Reference) -> Result<Routes, NodeFileError> {
         self.registries.check(reference)?;
         if self.registries_first
             && let Some(found) = self.by_registries(reference)?
@@ -456,6 +469,16 @@ mod tests {
         (0..=ENTRIES).for_each(|i| drop(fs::File::create(disk.path().join(i.to_string())).unwrap()));
         let crowded = "the registry configuration \"/\" has more than 4096 entries";
         assert_eq!(told(&disk, &[""], "busybox"), Err(crowded.to_owned()));
+    }
+
+    #[test]
+    fn a_large_file_is_read_in_time_and_told_in_short() {
+        let tables: String = (0..25_000).map(|i| format!("[[registry]]\nlocation='a.b/{}'\nx=1\n", i / 2)).collect();
+        let disk = disk(&[("r.conf", &tables)]);
+        let (found, notes) = told(&disk, &["r.conf"], "a.b/7/i:1").unwrap();
+        assert_eq!(found, ["usual a.b/7/i:1 by v2, the reference's"]);
+        assert_eq!(notes.len(), NOTES + 1);
+        assert_eq!(notes[NOTES], "registry configuration /r.conf: and 37450 more of this kind");
     }
 
     /// Both kinds of files, whatever they say, for whatever image: an answer or an error, which names the file.

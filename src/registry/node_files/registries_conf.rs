@@ -2,6 +2,7 @@
 //!
 //! <https://github.com/containers/image/blob/main/docs/containers-registries.conf.5.md>
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::Routes;
@@ -85,14 +86,15 @@ impl RegistriesConf {
             }
             let mut conf = Self::default();
             text.note_others(root, &ROOT_KEYS, &mut conf.notes);
+            let mut prefixes = BTreeSet::new();
             for (offset, table) in root.tables("registry")? {
                 let registry = Registry::read(text, offset, table, &mut conf.notes)?;
                 // As in podman the first of a file counts.
-                if conf.registries.iter().any(|other| other.prefix == registry.prefix) {
+                if prefixes.insert(registry.prefix.clone()) {
+                    conf.registries.push(registry);
+                } else {
                     let outcome = format!("the prefix {:?} has a [[registry]] already", registry.prefix);
                     conf.notes.push(text.note(offset, &outcome));
-                } else {
-                    conf.registries.push(registry);
                 }
             }
             Ok(conf)
@@ -101,7 +103,8 @@ impl RegistriesConf {
 
     /// Adds what another file says: its tables take the place of those with the same prefix.
     pub(super) fn merge(&mut self, later: Self) {
-        self.registries.retain(|own| later.registries.iter().all(|other| other.prefix != own.prefix));
+        let prefixes: BTreeSet<&str> = later.registries.iter().map(|registry| &registry.prefix[..]).collect();
+        self.registries.retain(|own| !prefixes.contains(&own.prefix[..]));
         self.registries.extend(later.registries);
         self.notes.extend(later.notes);
     }
