@@ -234,6 +234,11 @@ fn lookup() -> [Arg; 12] {
              answers; a token service elsewhere must be named too; repeatable.\n\
              Example: -image_skip_tls_verify_registry registry.local:5000",
         ),
+        valued("image_registry_config", "PATH", value::path).action(ArgAction::Append).help(
+            "Go by what a node knows about registries: a tree of hosts.toml as containerd has it (certs.d), a \
+             registries.conf, or a directory of its additions, mounted into the container; repeatable.\n\
+             Example: -image_registry_config /etc/containerd/certs.d",
+        ),
         valued("image_platform", "PLATFORM", value::platform).help(
             "The platform whose image is meant, os/architecture or os/architecture/variant; that of this machine when \
              empty.\nExample: -image_platform linux/arm/v7",

@@ -164,7 +164,10 @@ fn lookup(flags: &mut ArgMatches, image: String, mounted: Vec<MountedSecret>) ->
         registry_map: Vec::new(),
         mirrors: Vec::new(),
         map_only: false,
-        registry_configs: Vec::new(),
+        registry_configs: flags
+            .remove_many::<PathBuf>("image_registry_config")
+            .map(|all| all.filter_map(not_empty).collect())
+            .unwrap_or_default(),
         client_certificates: flags
             .remove_many::<Option<(String, PathBuf, PathBuf)>>("image_registry_client_cert")
             .map(|all| all.flatten().collect())
@@ -182,4 +185,26 @@ fn lookup(flags: &mut ArgMatches, image: String, mounted: Vec<MountedSecret>) ->
 /// The path, unless it is empty: then the flag was not given.
 pub(super) fn not_empty(path: PathBuf) -> Option<PathBuf> {
     Some(path).filter(|path| !path.as_os_str().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::flags;
+    use super::super::grammar::Setting;
+    use super::*;
+
+    #[test]
+    fn paths_of_what_a_node_knows_are_kept_in_order() {
+        let setting = |value| Setting { name: "image_registry_config", value: OsStr::new(value) };
+        for (values, expected) in [
+            (&[][..], &[][..]),
+            (&[""], &[]),
+            (&["/etc/containerd/certs.d", "", "a,b"], &["/etc/containerd/certs.d", "a,b"]),
+        ] {
+            let settings: Vec<_> = values.iter().copied().map(setting).collect();
+            let flags = flags::matches(flags::lookup_command(), &settings).unwrap();
+            let read = lookup_of(flags, OsStr::new("busybox"), Built { lookup: true }).unwrap();
+            assert_eq!(read.registry_configs, expected.iter().map(PathBuf::from).collect::<Vec<_>>(), "{values:?}");
+        }
+    }
 }

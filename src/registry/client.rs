@@ -410,7 +410,7 @@ impl Lookup<'_> {
     async fn reach(&mut self, path: &str, question: &Question<'_>) -> Result<Answer, RegistryError> {
         let first = self.ask(path, question).await;
         let plain = !self.reached
-            && self.api.scheme == Scheme::Usual
+            && matches!(self.api.scheme, Scheme::Usual | Scheme::Either)
             && place::plain_http_allowed(&self.asker.registry, self.asker.settings)
             && first.as_ref().is_err_and(|error| speaks_no_tls(error, &self.host()));
         self.reached = self.reached || first.is_ok() || plain;

@@ -7,6 +7,7 @@ mod ask;
 mod challenge;
 mod client;
 mod error;
+pub mod node_files;
 mod place;
 mod retry_after;
 mod route;

@@ -45,6 +45,8 @@ pub enum Scheme {
     Https,
     /// Plain http, because somebody wrote `http://`.
     Http,
+    /// https; plain http where https is certainly not spoken, because somebody wrote that either will do.
+    Either,
 }
 
 /// Whom to believe at one place.
@@ -118,7 +120,7 @@ impl Route {
         if self.trust.unverified {
             settings.unverified.push(registry());
         }
-        if self.api.scheme == Scheme::Http {
+        if matches!(self.api.scheme, Scheme::Http | Scheme::Either) {
             settings.insecure.push(registry());
         }
         settings
@@ -127,7 +129,7 @@ impl Route {
     /// The root of the registry by its own scheme.
     pub(super) fn root(&self) -> Option<Url> {
         let scheme = match self.api.scheme {
-            Scheme::Usual | Scheme::Https => "https",
+            Scheme::Usual | Scheme::Https | Scheme::Either => "https",
             Scheme::Http => "http",
         };
         Url::parse(&format!("{scheme}://{}/", self.reference.registry())).ok().filter(Url::has_host)
