@@ -243,7 +243,7 @@ fn sources() -> [Arg; 1] {
     [valued("image_sources", "SOURCE,...", value::sources).default_value("registry").help(
         "Who is asked what the image runs, in this order, until somebody has it: registry, the image's own; docker, the \
          daemon that DOCKER_HOST names (unix:///var/run/docker.sock without it, podman's service too; TLS by \
-         DOCKER_TLS_VERIFY and DOCKER_CERT_PATH).\nExample: -image registry.example.com/tool -image_sources docker,registry",
+         DOCKER_TLS_VERIFY and DOCKER_CERT_PATH).\nExample: -image_sources docker,registry",
     )]
 }
 

@@ -94,6 +94,7 @@ impl<'a> Client<'a> {
         asked: impl Future<Output = Result<T, DaemonError>>,
     ) -> Result<T, DaemonError> {
         let asked = tokio::time::timeout(limit, asked).await;
+        let limit = Duration::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         asked.unwrap_or_else(|_| Err(DaemonError::TimedOut { daemon: self.address.to_string(), limit }))
     }
 
@@ -212,7 +213,8 @@ impl<'a> Client<'a> {
             Address::Socket(path) => socket(path, daemon, source),
             Address::Plain { root } => {
                 let broken = matches!(source, Unanswered::NotHttp | Unanswered::Closed);
-                let hint = if broken { "; if it speaks TLS, set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH" } else { "" };
+                let hint =
+                    if broken { " (if it speaks TLS, set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH)" } else { "" };
                 let proxy = self.network.proxies().proxy_for(root).cloned().map(Box::new);
                 DaemonError::Unanswered { daemon, proxy, hint, source }
             }
@@ -238,8 +240,8 @@ impl<'a> Client<'a> {
         };
         // Who refuses a certificate may be gone before the refusal is read.
         let hint = match (source.is_transient(), &self.shows) {
-            (true, None) => "; it may want to be shown a certificate",
-            (true, Some(_)) => "; it may not accept the certificate that it is shown",
+            (true, None) => " (it may want to be shown a certificate)",
+            (true, Some(_)) => " (it may not accept the certificate that it is shown)",
             (false, _) => "",
         };
         let proxy = self.network.proxies().proxy_for(root).cloned().map(Box::new);
@@ -261,7 +263,7 @@ fn socket(path: &Path, daemon: String, source: Unanswered) -> DaemonError {
     let kind = metadata.map(|metadata| file::in_words(metadata.file_type()));
     match (&source, kind) {
         (Unanswered::Refused, Ok(found)) if found != "a socket" => DaemonError::NotASocket { path: path(), found },
-        (Unanswered::Refused, _) => DaemonError::Unanswered { daemon, proxy: None, hint: "; is it running?", source },
+        (Unanswered::Refused, _) => DaemonError::Unanswered { daemon, proxy: None, hint: " (is it running?)", source },
         _ => DaemonError::Unanswered { daemon, proxy: None, hint: "", source },
     }
 }

@@ -69,7 +69,7 @@ pub enum DaemonError {
         daemon: String,
         /// The proxy in between.
         proxy: Option<Box<Proxy>>,
-        /// What to look for, behind a semicolon; may be empty.
+        /// What to look for, in brackets; may be empty.
         hint: &'static str,
         /// Why.
         source: Unanswered,

@@ -190,7 +190,10 @@ fn every_answer_that_is_of_no_use_is_a_sentence() {
         (Reply::Raw(head("Content-Length: 99999999\r\n")), "the image is longer than 4194304 bytes"),
         (Reply::Endless(head("Transfer-Encoding: chunked\r\n"), chunk), "the image is longer than 4194304 bytes"),
         (Reply::Raw([head("Content-Length: 50\r\n"), b"{".to_vec()].concat()), "the image breaks off"),
-        (Reply::Close, "the connection was closed before the answer was complete; if it speaks TLS, set"),
+        (
+            Reply::Close,
+            "(if it speaks TLS, set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH): the connection was closed before the answer",
+        ),
         (Reply::Raw(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()), "what answers there does not speak HTTP"),
     ] {
         let server = daemon(asked_for_the_image(reply));

@@ -173,7 +173,7 @@ fn tls_is_never_given_up_for_plain_http_nor_taken_without_being_asked_for() {
     // The certificates' path alone asks for nothing.
     let server = Server::scripted(Bound::new(), Some(certificates.server(None)), Vec::new());
     let told = certificates.resolve(&server, false, &[]).sentence();
-    assert!(told.contains("; if it speaks TLS, set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"), "{told}");
+    assert!(told.contains(" (if it speaks TLS, set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH): "), "{told}");
     server.finish();
 }
 
@@ -214,7 +214,7 @@ fn a_socket_that_cannot_be_used_is_told_with_what_to_do() {
         ("no/directory", "is not there: mount the daemon's socket or set DOCKER_HOST"),
         ("made-by-a-mount", "is a directory and not the daemon's socket: was the daemon running when it was mounted?"),
         ("file", "is a file and not the daemon's socket"),
-        ("left-behind", "; is it running?: connection refused"),
+        ("left-behind", " (is it running?): connection refused"),
     ] {
         let host = format!("unix://{}", path(name).display());
         let told = resolve("team/tool:1", &[("DOCKER_HOST", &host)], &[]);
