@@ -172,7 +172,7 @@ fn lookup(flags: &mut ArgMatches, image: String, mounted: Vec<MountedSecret>) ->
             .remove_many::<Option<(String, PathBuf, PathBuf)>>("image_registry_client_cert")
             .map(|all| all.flatten().collect())
             .unwrap_or_default(),
-        sources: vec![ImageSource::Registry],
+        sources: flags.remove_one("image_sources").unwrap_or_else(|| vec![ImageSource::Registry]),
         platform: flags.remove_one::<Option<String>>("image_platform").flatten(),
         timeout: flags.remove_one::<Duration>("image_lookup_timeout").unwrap_or(LookupSpec::TIMEOUT),
         service_account_dir: flags
