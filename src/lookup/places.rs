@@ -12,8 +12,7 @@ use crate::credential::Note;
 use crate::image::platform;
 use crate::image::shown;
 use crate::registry::{
-    self, ClientCertificate, FetchedImage, Origin, Patience, Places, RegistryError, Retry, Route, Rules, Scheme,
-    Settings,
+    self, ClientCertificate, FetchedImage, Patience, Places, RegistryError, Retry, Route, Rules, Scheme, Settings,
 };
 use crate::spec::LookupSpec;
 use crate::sys::cause::chain;
