@@ -26,14 +26,14 @@ const VARIABLES: [(&str, &str); 3] = [
 ];
 
 /// A node with a registry as a service in it, and a pod whose root has the program and a shell.
-struct Pods {
+struct World {
     node: Netns,
     pod: Netns,
     dir: tempfile::TempDir,
     _registry: Running,
 }
 
-impl Pods {
+impl World {
     /// The image `team/tool:1` is pushed to the registry by its service's name. With a password it is for whoever has it.
     fn new(purpose: &str, password: bool) -> Option<Self> {
         let wanted = [
@@ -142,7 +142,7 @@ fn registry(dir: &Path, password: bool) -> Command {
 
 #[test]
 fn an_image_that_is_pushed_to_a_service_and_named_by_the_nodes_port_runs_with_only_the_runners_variables() {
-    let Some(cluster) = Pods::new("the runner's registry", false) else { return };
+    let Some(cluster) = World::new("the runner's registry", false) else { return };
     assert!(cluster.pulls(&cluster.node), "for kubelet localhost is the registry");
     assert!(!cluster.pulls(&cluster.pod), "for the pod it is nobody");
     let image = format!("{ON_NODE}/team/tool:1");
@@ -168,7 +168,7 @@ fn an_image_that_is_pushed_to_a_service_and_named_by_the_nodes_port_runs_with_on
 
 #[test]
 fn the_other_spellings_of_the_variables_lead_to_the_same_registry() {
-    let Some(cluster) = Pods::new("the runner's registry by its other names", false) else { return };
+    let Some(cluster) = World::new("the runner's registry by its other names", false) else { return };
     let prefix = "ACTIONS_RUNNER_CONTAINER_HOOKS_";
     let local = ["LOCAL_REGISTRY_HOST", "LOCAL_REGISTRY_PORT", "LOCAL_REGISTRY_NODE_PORT"];
     let push = ["K8S_REGISTRY_HOST_PUSH", "K8S_REGISTRY_HOST_PULL"];
@@ -187,7 +187,7 @@ fn the_other_spellings_of_the_variables_lead_to_the_same_registry() {
 
 #[test]
 fn a_registry_behind_a_map_by_http_is_shown_the_pull_secret_that_is_for_it() {
-    let Some(cluster) = Pods::new("a password behind a map", true) else { return };
+    let Some(cluster) = World::new("a password behind a map", true) else { return };
     let image = format!("{ON_NODE}/team/tool:1");
     let map = format!("-image_registry_map={ON_NODE}=http://registry:5000");
 
@@ -224,7 +224,7 @@ fn a_registry_behind_a_map_by_http_is_shown_the_pull_secret_that_is_for_it() {
 
 #[test]
 fn a_clouds_identity_is_for_the_place_and_not_for_what_the_image_names() {
-    let Some(cluster) = Pods::new("a cloud behind a map", false) else { return };
+    let Some(cluster) = World::new("a cloud behind a map", false) else { return };
     let cloud = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
     let none = "-image_credential_helpers=";
     let map = format!("-image_registry_map={cloud}=http://registry:5000");
