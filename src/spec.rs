@@ -233,7 +233,8 @@ pub struct MapTarget {
     pub https: Option<bool>,
     /// The registry, `host[:port]`.
     pub registry: String,
-    /// What stands before the repository there, without slashes at the ends; may be empty.
+    /// What stands there before the repository, in the place of a rule's own prefix; without slashes at the ends, may be
+    /// empty.
     pub prefix: String,
 }
 

@@ -27,7 +27,7 @@ use entrypoint::credential::{Credential, Note, Proof};
 use entrypoint::host::Env;
 use entrypoint::http::{NameFiles, Network, RootPlaces};
 use entrypoint::image::Reference;
-use entrypoint::registry::node_files::{self, Routes};
+use entrypoint::registry::node_files::{self, Places};
 use entrypoint::registry::{FetchedImage, Patience, Settings, fetch_image_telling};
 use entrypoint::secret::Secret;
 use entrypoint::sys::cause::chain;
@@ -85,14 +85,14 @@ impl Node {
     }
 
     /// What the files say.
-    fn routes(&self, name: &str, image: &str) -> Routes {
+    fn routes(&self, name: &str, image: &str) -> Places {
         let routes = node_files::read(&[self.path(name)]).and_then(|files| files.routes(&image.parse().unwrap()));
         routes.unwrap_or_else(|error| panic!("{}", chain(&error)))
     }
 
     /// Asks each place until one has the image, as a lookup does, with ann's credential wherever one is for the place.
     fn ask(&self, name: &str, image: &str) -> Asked {
-        let Routes { routes, notes } = self.routes(name, image);
+        let Places { routes, notes } = self.routes(name, image);
         let settings = Settings { patience: Patience::without_pauses(), ..Settings::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let platform = "linux/amd64".parse().unwrap();
@@ -310,5 +310,5 @@ fn what_the_files_do_not_say_is_left_to_the_reference() {
     assert!(routes.notes[0].outcome == format!("nothing about {REGISTRY}"), "{routes:?}");
     let reference: Reference = "busybox".parse().unwrap();
     let nothing = node_files::read(&[]).unwrap().routes(&reference).unwrap();
-    assert_eq!(nothing, Routes::default());
+    assert_eq!(nothing, Places::default());
 }

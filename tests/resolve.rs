@@ -263,6 +263,7 @@ fn the_same_is_told_as_json() {
         story,
         json!({
             "image": format!("{host}/team/tool:v1"),
+            "found_at": null,
             "daemon": null,
             "command": ["/bin/app", "x"],
             "error": null,

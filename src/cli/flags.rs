@@ -34,16 +34,22 @@ pub(super) fn command() -> Command {
         .next_help_heading("Asking the image's registry (with -image, run-image and resolve)")
         .args(lookup())
         .args(sources())
+        .args(places())
 }
 
 /// The flags of a lookup without a step.
 pub(super) fn lookup_command() -> Command {
-    bare().args(lookup()).args(sources())
+    bare().args(lookup()).args(sources()).args(places())
 }
 
 /// The flags of `resolve`; only its own have a heading.
 pub(super) fn resolve_command() -> Command {
-    bare().args(lookup()).args(sources()).next_help_heading("How resolve tells what it found").args(told())
+    bare()
+        .args(lookup())
+        .args(sources())
+        .args(places())
+        .next_help_heading("How resolve tells what it found")
+        .args(told())
 }
 
 fn bare() -> Command {
@@ -188,7 +194,7 @@ fn credentials() -> [Arg; 5] {
     ]
 }
 
-fn lookup() -> [Arg; 12] {
+fn lookup() -> [Arg; 13] {
     [
         valued("taskrun_namespace", "NAMESPACE", value::namespace).help(
             "Namespace of the service account whose pull secrets are used; the pod's own when empty.\n\
@@ -257,6 +263,26 @@ fn sources() -> [Arg; 1] {
          daemon that DOCKER_HOST names (unix:///var/run/docker.sock without it, podman's service too; TLS by \
          DOCKER_TLS_VERIFY and DOCKER_CERT_PATH).\nExample: -image_sources docker,registry",
     )]
+}
+
+/// Where an image is asked for besides its own registry.
+fn places() -> [Arg; 3] {
+    [
+        valued("image_registry_map", "REGISTRY[/PATH]=PLACE", value::map_rule).action(ArgAction::Append).help(
+            "Ask for the images of this registry, host[:port], at this place first, [http[s]://]host[:port][/path], with \
+             the credentials for the place; the place's path replaces the one in front. Several places are asked in \
+             their order, those for the longest path first, then the registry itself; repeatable.\n\
+             Example: -image_registry_map localhost:30500=http://registry:5000 -image_registry_map ghcr.io=m.example/ghcr",
+        ),
+        boolean("image_registry_map_only").default_value("false").help(
+            "Never ask a registry itself that is mapped or has mirrors. A value only with '='.\n\
+             Example: -image_registry_map docker.io=registry.example.com/hub -image_registry_map_only",
+        ),
+        valued("image_registry_mirror", "PLACE", value::mirror).action(ArgAction::Append).help(
+            "Ask for Docker Hub's images at this place first, [http[s]://]host[:port][/path]; repeatable.\n\
+             Example: -image_registry_mirror https://mirror.example.com/hub",
+        ),
+    ]
 }
 
 fn told() -> [Arg; 2] {

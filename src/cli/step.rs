@@ -9,8 +9,8 @@ use clap::ArgMatches;
 use super::flags::{POST_FILE, TERMINATION_PATH};
 use crate::cloud::Cloud;
 use crate::spec::{
-    CommandSource, CredentialsSpec, EndSpec, ImageSource, LookupSpec, MountedSecret, OutputSpec, ReportSpec,
-    ResultsSpec, SecretUrl, StepSpec, WaitSpec,
+    CommandSource, CredentialsSpec, EndSpec, ImageSource, LookupSpec, MapRule, MapTarget, MountedSecret, OutputSpec,
+    ReportSpec, ResultsSpec, SecretUrl, StepSpec, WaitSpec,
 };
 
 /// Flags that are right one by one, and wrong together or in this build.
@@ -161,9 +161,15 @@ fn lookup(flags: &mut ArgMatches, image: String, mounted: Vec<MountedSecret>) ->
             .remove_many::<Vec<String>>("image_skip_tls_verify_registry")
             .map(|all| all.flatten().collect())
             .unwrap_or_default(),
-        registry_map: Vec::new(),
-        mirrors: Vec::new(),
-        map_only: false,
+        registry_map: flags
+            .remove_many::<Option<MapRule>>("image_registry_map")
+            .map(|all| all.flatten().collect())
+            .unwrap_or_default(),
+        mirrors: flags
+            .remove_many::<Option<MapTarget>>("image_registry_mirror")
+            .map(|all| all.flatten().collect())
+            .unwrap_or_default(),
+        map_only: flags.remove_one("image_registry_map_only").unwrap_or_default(),
         registry_configs: flags
             .remove_many::<PathBuf>("image_registry_config")
             .map(|all| all.filter_map(not_empty).collect())

@@ -10,7 +10,10 @@ use std::time::Duration;
 use super::duration::{self, NotADuration};
 use crate::cloud::Cloud;
 use crate::quote::{OneLine, Quoted};
-use crate::spec::{Format, ImageSource, OnError, SecretUrl, Timeout};
+use crate::spec::{Format, ImageSource, MapRule, MapTarget, OnError, SecretUrl, Timeout};
+
+/// Docker Hub's name in a canonical reference. A build without the lookup reads its flags too, and has no references.
+const DOCKER_HUB: &str = "index.docker.io";
 
 /// A flag whose value cannot be used; the first two in Go's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +59,13 @@ pub(super) enum ValueCause {
     Platform,
     #[error("a registry is written as host or host:port, without a scheme and without a path")]
     Registry,
+    #[error(
+        "write the registry, an equals sign and where its images are asked for, each with a dot or a port in its host, as in \
+         docker.io=mirror.example.com/hub or localhost:30500=http://registry:5000"
+    )]
+    Map,
+    #[error("write where to ask, with a dot or a port in its host, as in mirror.example.com/hub or http://mirror:5000")]
+    Mirror,
     #[error("the clouds are google, ecr and acr; leave the flag's value empty for none")]
     Cloud,
     #[error("this entrypoint was built without the feature {feature}")]
@@ -265,6 +275,52 @@ pub(super) fn registries(value: &OsStr) -> Result<Vec<String>, ValueCause> {
     let text = value.to_str().ok_or(ValueCause::Encoding)?;
     let hosts: Vec<_> = elements(text).map(str::to_owned).collect();
     if hosts.iter().all(|host| is_registry(host)) { Ok(hosts) } else { Err(ValueCause::Registry) }
+}
+
+/// Where the images of a registry, or some of them, are asked for; the empty text adds nothing.
+pub(super) fn map_rule(value: &OsStr) -> Result<Option<MapRule>, ValueCause> {
+    let Some(text) = text(value)? else { return Ok(None) };
+    let (key, target) = text.split_once('=').ok_or(ValueCause::Map)?;
+    match (place(key), target_of(target)) {
+        (Some((registry, prefix)), Some(target)) => Ok(Some(MapRule { registry, prefix, target })),
+        (None, _) | (_, None) => Err(ValueCause::Map),
+    }
+}
+
+/// Where Docker Hub's images are asked for; the empty text adds nothing.
+pub(super) fn mirror(value: &OsStr) -> Result<Option<MapTarget>, ValueCause> {
+    let Some(text) = text(value)? else { return Ok(None) };
+    target_of(&text).map(Some).ok_or(ValueCause::Mirror)
+}
+
+/// `[scheme://]host[:port][/path]`.
+fn target_of(text: &str) -> Option<MapTarget> {
+    let (https, rest) = match text.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Some(true), rest),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Some(false), rest),
+        Some(_) => return None,
+        None => (None, text),
+    };
+    let (registry, prefix) = place(rest)?;
+    Some(MapTarget { https, registry, prefix })
+}
+
+/// `host[:port][/path]`, as a reference has them: the host in lower case, Docker Hub under one name. A slash at the end
+/// changes nothing.
+fn place(text: &str) -> Option<(String, String)> {
+    let text = text.strip_suffix('/').unwrap_or(text);
+    let (registry, path) = text.split_once('/').map_or((text, None), |(registry, path)| (registry, Some(path)));
+    let is_named = registry == "localhost" || registry.contains(['.', ':']);
+    let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-' | '.');
+    let is_part = |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(letter);
+    if !is_named || !is_registry(registry) || !path.is_none_or(|path| path.split('/').all(is_part)) {
+        return None;
+    }
+    let registry = match registry.to_ascii_lowercase() {
+        hub if hub == "docker.io" => DOCKER_HUB.to_owned(),
+        other => other,
+    };
+    Some((registry, path.unwrap_or_default().to_owned()))
 }
 
 /// Clouds whose identities may be asked for; empty for none.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::words::{exec_form, one_line, shell_line, visible};
-use crate::lookup::{Failure, Found};
+use crate::lookup::{Failure, Found, FoundAt};
 use crate::note::Note;
 use crate::step::command;
 use crate::trace::{End, Request, Requests};
@@ -16,6 +16,7 @@ use crate::trace::{End, Request, Requests};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Story {
     image: String,
+    found_at: Option<FoundAt>,
     daemon: Option<String>,
     #[serde(serialize_with = "as_text")]
     command: Option<Vec<OsString>>,
@@ -78,6 +79,7 @@ impl Story {
             Ok(found) => Self::of_found(found, args, millis),
             Err(failure) => Self {
                 image: failure.wanted.as_ref().map_or_else(|| failure.image.clone(), |wanted| wanted.image.clone()),
+                found_at: None,
                 daemon: None,
                 command: None,
                 error: Some(failure.summary()),
@@ -103,6 +105,7 @@ impl Story {
         };
         Self {
             image: found.image.clone(),
+            found_at: found.found_at.clone(),
             daemon: found.daemon.clone(),
             command,
             error,
@@ -144,6 +147,9 @@ impl Story {
         row("Image", &self.image)?;
         if let Some(daemon) = &self.daemon {
             row("Found in", &format!("the Docker daemon at {daemon}"))?;
+        }
+        if let Some(found_at) = &self.found_at {
+            row("Found at", &found_at.to_string())?;
         }
         if let Some(command) = &self.command {
             row("Command", &shell_line(command))?;
@@ -230,6 +236,7 @@ mod tests {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         Found {
             image: "r.example/team/tool:v1".to_owned(),
+            found_at: None,
             daemon: None,
             entrypoint: words(entrypoint),
             cmd: words(cmd),
@@ -277,7 +284,9 @@ mod tests {
             request("token", "POST", "https://r.example/token", End::Unanswered { reason: "refused".into() }, 3),
             request("config", "GET", "https://r.example/c", End::Unread { status: 200, reason: "cut".into() }, 1000),
         ];
+        let elsewhere = FoundAt { image: "m.example/r/tool:v1".to_owned(), because: "-image_registry_map".to_owned() };
         let found = Found {
+            found_at: Some(elsewhere),
             index_digest: Some("sha256:a".to_owned()),
             credential: Some("pull secret ci/regcred".to_owned()),
             requests: Requests { listed, left_out: 4 },
@@ -287,6 +296,7 @@ mod tests {
             text(&Ok(found), &[]),
             "\
 Image       r.example/team/tool:v1
+Found at    m.example/r/tool:v1 (-image_registry_map)
 Command     /app
 ENTRYPOINT  [\"/app\"]
 CMD         none
@@ -341,7 +351,7 @@ Total: 7 ms
         assert_eq!(names(&failed), names(&good));
         assert_eq!(
             names(&good).join(" "),
-            "image daemon command error entrypoint cmd platform wanted_platform digests credential notes requests \
+            "image found_at daemon command error entrypoint cmd platform wanted_platform digests credential notes requests \
              requests_left_out millis"
         );
     }

@@ -15,6 +15,8 @@ pub struct Found {
     pub image: String,
     /// The Docker daemon that has it, as `DOCKER_HOST` names it; none where a registry has it.
     pub daemon: Option<String>,
+    /// Where it was found, if that was not the image's own registry.
+    pub found_at: Option<FoundAt>,
     /// The config's `Entrypoint`.
     pub entrypoint: Vec<String>,
     /// The config's `Cmd`.
@@ -37,6 +39,15 @@ pub struct Found {
     pub notes: Vec<Note>,
     /// Every request that was made.
     pub requests: Requests,
+}
+
+/// A place where an image was found that it does not name itself. Shown, it is one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundAt {
+    /// The image as it is named there.
+    pub image: String,
+    /// Who chose the place: a flag, a variable, a file.
+    pub because: String,
 }
 
 /// Why nothing was found. Shown, it is one sentence.
@@ -86,6 +97,12 @@ impl Failure {
     }
 }
 
+impl fmt::Display for FoundAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.image, self.because)
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.summary())?;
@@ -122,6 +139,10 @@ mod tests {
         let found = Found {
             image: "index.docker.io/library/busybox:latest".into(),
             daemon: Some("unix:///var/run/docker.sock".into()),
+            found_at: Some(FoundAt {
+                image: "r:5000/library/busybox:latest".into(),
+                because: "-image_registry_map".into(),
+            }),
             entrypoint: vec!["/bin/sh".into(), "-c".into()],
             cmd: Vec::new(),
             index_digest: None,

@@ -6,14 +6,18 @@
 #[cfg(feature = "lookup")]
 mod ask;
 mod document;
+#[cfg(feature = "lookup")]
+mod gather;
 mod pause;
+#[cfg(feature = "lookup")]
+mod places;
 #[cfg(feature = "lookup")]
 mod sources;
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-pub use document::{Failure, Found, Wanted};
+pub use document::{Failure, Found, FoundAt, Wanted};
 
 use crate::host::Host;
 use crate::outcome::ChildExit;

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::ask::Attempt;
 use super::document::{Failure, Found};
+use super::places;
 use crate::daemon;
 use crate::image::platform;
 use crate::image::{Digest, shown};
@@ -23,7 +24,7 @@ pub(super) async fn ask(attempt: Attempt<'_>) -> Result<Found, Failure> {
         let later = attempt.spec.sources.get(index + 1..).unwrap_or_default();
         let until = attempt.until - reserved(left, later);
         let asked = match source {
-            ImageSource::Registry => Attempt { until, ..attempt }.ask_registry_in_time().await,
+            ImageSource::Registry => places::ask(Attempt { until, ..attempt }).await,
             ImageSource::Docker => Attempt { until, ..attempt }.ask_daemon().await,
         };
         match asked {
@@ -95,6 +96,7 @@ impl Attempt<'_> {
         match daemon::inspect(network, &host.env, reference, wanted, limit, trace).await {
             Ok(image) => Ok(Found {
                 image: reference.to_string(),
+                found_at: None,
                 daemon: Some(image.daemon),
                 entrypoint: image.config.entrypoint,
                 cmd: image.config.cmd,

@@ -11,6 +11,7 @@ pub mod node_files;
 mod place;
 mod retry_after;
 mod route;
+mod routes;
 mod token;
 mod traced;
 
@@ -22,9 +23,10 @@ pub use self::client::{fetch_image, fetch_image_telling};
 pub use self::error::{Refusal, RegistryError, Retry, What};
 pub use self::place::PlaceError;
 pub use self::route::{Api, ClientCertificate, Origin, Route, RouteTrust, Scheme};
+pub use self::routes::{Places, Rules, routes, runner};
 use crate::credential::Note;
 use crate::http::Network;
-use crate::image::{Digest, ImageConfig, Platform, Reference};
+use crate::image::{Digest, ImageConfig, Platform};
 
 /// What the command line says about registries. Registries are written `host[:port]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,11 +68,11 @@ impl Patience {
     }
 }
 
-/// What the environment decides about asking an image's registry, for the story of a lookup that was given up: the proxy
-/// in between, and what became of certificates that variables name.
+/// What the environment decides about asking a place, for the story of a lookup that was given up: the proxy in between,
+/// and what became of certificates that variables name.
 #[must_use]
-pub fn in_force(network: &Network, reference: &Reference) -> Vec<Note> {
-    let proxy = place::root(reference.registry()).and_then(|registry| network.proxy_in_force(&registry));
+pub fn in_force(network: &Network, route: &Route) -> Vec<Note> {
+    let proxy = route.root().and_then(|registry| network.proxy_in_force(&registry));
     proxy.into_iter().chain(network.roots_in_force().iter().cloned()).collect()
 }
 

@@ -47,11 +47,6 @@ pub(super) enum Purpose {
     VerifiedStorage,
 }
 
-/// The URL of a registry's root over https.
-pub(super) fn root(registry: &str) -> Option<Url> {
-    Url::parse(&format!("https://{registry}/")).ok().filter(Url::has_host)
-}
-
 /// The same place over plain http: a port that was left out stays left out.
 pub(super) fn over_http(https: &Url, registry: &str) -> Url {
     Url::parse(&format!("http://{registry}/")).unwrap_or_else(|_| https.clone())

@@ -8,7 +8,7 @@ use super::document;
 use super::error::NodeFileError;
 use super::hosts_toml::HostsToml;
 use super::place::hub_or;
-use super::{LIMIT, Routes, entries, has_ending, look};
+use super::{LIMIT, Places, entries, has_ending, look};
 use crate::image::Reference;
 use crate::registry::route::{ClientCertificate, Route, RouteTrust};
 use crate::sys::file;
@@ -22,9 +22,9 @@ const DEFAULT: &str = "_default";
 #[derive(Debug)]
 pub(super) enum Says {
     /// Where it is asked for.
-    Places(Routes),
+    Places(Places),
     /// Whom to believe at the registry itself.
-    Certificates(Routes),
+    Certificates(Places),
 }
 
 /// What the tree says about an image's registry, if anything.
@@ -38,7 +38,7 @@ pub(super) fn routes(tree: &Path, reference: &Reference) -> Result<Option<Says>,
     let trusted = if trust == RouteTrust::default() { "no certificates" } else { "certificates" };
     let notes = vec![document::note(&directory, &format!("{trusted}, and no {HOSTS_TOML}"))];
     let routes = vec![Route { trust, ..Route::direct(reference.clone()) }];
-    Ok(Some(Says::Certificates(Routes { routes, notes })))
+    Ok(Some(Says::Certificates(Places { routes, notes })))
 }
 
 /// Adds the certificates that the tree has for a place that is known from elsewhere.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use reqwest::Url;
 
-use super::Routes;
+use super::Places;
 use super::document::{self, At, Position, Read, Table, Text, Word};
 use super::error::{Fault, NodeFileError};
 use super::place::{HTTP, HTTPS, at, hub_or};
@@ -84,7 +84,7 @@ impl HostsToml {
     /// # Errors
     ///
     /// When that is nowhere.
-    pub(super) fn routes(&self, reference: &Reference) -> Result<Routes, NodeFileError> {
+    pub(super) fn routes(&self, reference: &Reference) -> Result<Places, NodeFileError> {
         let (mut routes, mut left_out) = (Vec::new(), Vec::new());
         for host in &self.hosts {
             match host.route(reference, &self.path) {
@@ -98,7 +98,7 @@ impl HostsToml {
         }
         let mut notes = self.notes.clone();
         notes.extend(left_out.iter().map(|outcome| document::note(&self.path, outcome)));
-        Ok(Routes { routes, notes })
+        Ok(Places { routes, notes })
     }
 }
 

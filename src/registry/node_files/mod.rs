@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 use self::certs_d::Says;
 pub use self::error::{Fault, NodeFileError};
 use self::registries_conf::RegistriesConf;
+use super::Places;
+#[cfg(test)]
 use super::route::Route;
 use crate::image::Reference;
 use crate::note::Note;
@@ -43,15 +45,6 @@ pub struct NodeFiles {
     registries: RegistriesConf,
     /// Whether those stand first on the command line.
     registries_first: bool,
-}
-
-/// Where an image is asked for, and what there is to tell about that.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Routes {
-    /// The places in order, the registry itself among them where it is one. None: nothing is said about this image.
-    pub routes: Vec<Route>,
-    /// What was used, and what of it has no effect.
-    pub notes: Vec<Note>,
 }
 
 /// Looks at paths, each a `registries.conf`, a directory of its additions, or a tree of `hosts.toml`.
@@ -79,7 +72,8 @@ pub fn read(paths: &[PathBuf]) -> Result<NodeFiles, NodeFileError> {
 }
 
 impl NodeFiles {
-    /// Where an image is asked for.
+    /// Where an image is asked for, the registry itself among the places where it is one; none where nothing is said about
+    /// the image.
     ///
     /// What podman's files block is blocked. Of the two kinds that one decides which is named first and names places for
     /// the image. Where that is podman's, trees still add the certificates of the places.
@@ -87,7 +81,7 @@ impl NodeFiles {
     /// # Errors
     ///
     /// An image that may not be asked for, and a file that cannot be used.
-    pub fn routes(&self, reference: &Reference) -> Result<Routes, NodeFileError> {
+    pub fn routes(&self, reference: &Reference) -> Result<Places, NodeFileError> {
         let mut found = self.decide(reference)?;
         let left_out = found.notes.len().saturating_sub(NOTES);
         if let Some(last) = found.notes.get(NOTES).map(|note| note.source.clone()).filter(|_| left_out > 0) {
@@ -97,7 +91,7 @@ impl NodeFiles {
         Ok(found)
     }
 
-    fn decide(&self, reference: &Reference) -> Result<Routes, NodeFileError> {
+    fn decide(&self, reference: &Reference) -> Result<Places, NodeFileError> {
         self.registries.check(reference)?;
         if self.registries_first
             && let Some(found) = self.by_registries(reference)?
@@ -110,10 +104,10 @@ impl NodeFiles {
             None => None,
         };
         let found = self.by_registries(reference)?.or(certificates);
-        Ok(found.unwrap_or_else(|| Routes { routes: Vec::new(), notes: self.silence(reference) }))
+        Ok(found.unwrap_or_else(|| Places { routes: Vec::new(), notes: self.silence(reference) }))
     }
 
-    fn by_registries(&self, reference: &Reference) -> Result<Option<Routes>, NodeFileError> {
+    fn by_registries(&self, reference: &Reference) -> Result<Option<Places>, NodeFileError> {
         let Some(mut found) = self.registries.routes(reference)? else { return Ok(None) };
         for route in &mut found.routes {
             for tree in &self.trees {

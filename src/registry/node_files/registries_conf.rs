@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::Routes;
+use super::Places;
 use super::document::{self, At, Position, Read, Table, Text, Word};
 use super::error::{Fault, NodeFileError};
 use super::place::{moved, written};
@@ -131,10 +131,10 @@ impl RegistriesConf {
     /// # Errors
     ///
     /// A location that leads nowhere.
-    pub(super) fn routes(&self, reference: &Reference) -> Result<Option<Routes>, NodeFileError> {
+    pub(super) fn routes(&self, reference: &Reference) -> Result<Option<Places>, NodeFileError> {
         let name = written(reference);
         let Some((registry, rest)) = self.find(&name) else { return Ok(None) };
-        let mut found = Routes { routes: Vec::new(), notes: self.notes.clone() };
+        let mut found = Places { routes: Vec::new(), notes: self.notes.clone() };
         for mirror in &registry.mirrors {
             let left_out = match (mirror.pulls, reference.digest()) {
                 (Pulls::Digests, None) => Some("is asked for digests only"),

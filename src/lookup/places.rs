@@ -1,0 +1,205 @@
+//! One place after the other is asked for the image, until one has it.
+
+use std::time::{Duration, SystemTime};
+
+use super::ask::Attempt;
+use super::document::{Failure, Found, FoundAt};
+use super::gather::{Gathered, Pod};
+use crate::authn::chain::Chain;
+use crate::authn::cloud::{Identities, Limits, Setting};
+use crate::cloud::CloudRegistry;
+use crate::credential::Note;
+use crate::image::platform;
+use crate::image::shown;
+use crate::registry::node_files::{self, NodeFileError};
+use crate::registry::{
+    self, ClientCertificate, FetchedImage, Patience, Places, RegistryError, Retry, Route, Rules, Scheme, Settings,
+};
+use crate::spec::LookupSpec;
+use crate::sys::cause::chain;
+use crate::trace::Requests;
+
+/// How long transient failures of a place are borne where there is another one to ask: a blip, and no more.
+const BRIEFLY: Patience = Patience { tries: 2, first_pause: Duration::from_secs(1), budget: Duration::from_secs(1) };
+
+/// A place that does not have the image.
+struct Without {
+    /// Whether it is the one that the image names itself.
+    own: bool,
+    /// The place and why it was asked, and what came of it.
+    said: Note,
+    /// Whether time may mend it.
+    retryable: bool,
+}
+
+/// Asks every place for the image, in order. A place that is dead, or has something else, leaves the next one its share of
+/// the time.
+pub(super) async fn ask(attempt: Attempt<'_>) -> Result<Found, Failure> {
+    let Places { routes, notes: mut story } = attempt.places().map_err(|error| {
+        // Whoever named the files meant them: to ask elsewhere might be to ask the wrong place.
+        Failure::of(&attempt.spec.image, chain(&error))
+    })?;
+    let settings = settings(attempt.spec);
+    let mut pod = Pod::new(attempt);
+    let mut without = Vec::new();
+    for (index, route) in routes.iter().enumerate() {
+        if route.credentials {
+            // Two thirds at most of what is left, so that there is a share for whoever is asked.
+            let limit = (attempt.spec.timeout / 2).min(attempt.left() * 2 / 3);
+            pod.read_pull_secrets(limit, &mut story).await;
+        }
+        let (alone, others) = (routes.len() == 1, routes.len() - index - 1);
+        let patience = if others == 0 { Patience::default() } else { BRIEFLY };
+        let settings = Settings { patience, ..settings.clone() };
+        let share = attempt.left() / u32::try_from(others + 1).unwrap_or(u32::MAX);
+        let known = story.len();
+        let asked = tokio::time::timeout(share, attempt.ask_place(route, &settings, &pod, &mut story)).await;
+        let asked = asked.unwrap_or_else(|_| {
+            story.extend(registry::in_force(attempt.network, route));
+            Err((attempt.no_answer(route, share, alone), true))
+        });
+        // Sources that have nothing for one place have nothing for the next one either: that is told once.
+        let told = story.split_off(known);
+        let new = told.into_iter().filter(|note| !story.contains(note)).collect::<Vec<_>>();
+        story.extend(new);
+        match asked {
+            Ok(image) => return Ok(attempt.found(route, image, story)),
+            Err((reason, retryable)) => {
+                let said = Note::new(format!("{} ({})", route.reference.registry(), route.origin), reason);
+                story.push(said.clone());
+                without.push(Without { own: attempt.is_own(route), said, retryable });
+            }
+        }
+    }
+    Err(attempt.failure(without, story))
+}
+
+fn settings(spec: &LookupSpec) -> Settings {
+    let client = |(registry, certificate, key): &(String, _, _)| {
+        let (certificate, key) = (Clone::clone(certificate), Clone::clone(key));
+        (registry.clone(), ClientCertificate { certificate, key })
+    };
+    Settings {
+        certificates: spec.certificates.clone(),
+        client_certificates: spec.client_certificates.iter().map(client).collect(),
+        insecure: spec.insecure.clone(),
+        unverified: spec.unverified.clone(),
+        patience: Patience::default(),
+    }
+}
+
+impl Attempt<'_> {
+    /// Where the image is asked for.
+    fn places(&self) -> Result<Places, NodeFileError> {
+        let Self { spec, host, reference, .. } = self;
+        let rules = Rules { map: &spec.registry_map, mirrors: &spec.mirrors, only: spec.map_only };
+        let files = node_files::read(&spec.registry_configs)?.routes(reference)?;
+        Ok(registry::routes(reference, &rules, registry::runner(&host.env, reference), files))
+    }
+
+    /// Whether a place is the image's own, also where somebody else names it.
+    fn is_own(&self, route: &Route) -> bool {
+        route.reference.to_string() == self.reference.to_string()
+    }
+
+    /// Asks one place. A failure is a sentence, and whether time may mend it. Notes are left behind as they come, so that
+    /// they are there when the time is up.
+    async fn ask_place(
+        &self,
+        route: &Route,
+        settings: &Settings,
+        pod: &Pod<'_>,
+        story: &mut Vec<Note>,
+    ) -> Result<FetchedImage, (String, bool)> {
+        let Self { spec, host, network, wanted, trace, .. } = *self;
+        let registry = route.reference.registry();
+        let gathered = if route.credentials { pod.gather(&route.reference, story).await } else { Gathered::nothing() };
+        let setting = Setting {
+            env: &host.env,
+            network,
+            certificates: &spec.certificates,
+            unverified: &spec.unverified,
+            limits: Limits::default(),
+            now: SystemTime::now(),
+            trace,
+        };
+        let clouds = if route.credentials { Some(Identities::of(&setting, registry, &spec.clouds)) } else { None };
+        let (mut identities, left_out) = clouds.unwrap_or((None, None));
+        story.extend(left_out);
+        let keychain = Chain::new(gathered.credentials, identities.as_mut());
+        let asked = registry::fetch_image_telling(network, settings, route, wanted, keychain, story, trace).await;
+        asked.map_err(|error| {
+            let retryable = match error.retry() {
+                Retry::Useless => false,
+                Retry::WithMoreCredentials => {
+                    !gathered.complete || identities.as_ref().is_some_and(Identities::may_pass)
+                }
+                Retry::Worthwhile => true,
+            };
+            let mut reason = chain(&error);
+            if let RegistryError::NoCredential { .. } = error {
+                reason.push_str(&self.hint(route));
+            }
+            (reason, retryable)
+        })
+    }
+
+    /// What to do where a credential is needed.
+    fn hint(&self, route: &Route) -> String {
+        let registry = route.reference.registry();
+        if !route.credentials {
+            let scheme = if route.api.scheme == Scheme::Http { "http://" } else { "" };
+            let own = self.reference.registry();
+            let why = format!("; {} shows nobody a credential", route.origin);
+            return format!("{why}: -image_registry_map {own}={scheme}{registry} does");
+        }
+        let advice = match CloudRegistry::of(registry) {
+            Some(_) => "; give the pod an identity that may read it, or the service account a pull secret for it",
+            None => "; give the service account a pull secret for it, or name one with -image_pull_secrets",
+        };
+        advice.to_owned()
+    }
+
+    /// The reason of a place whose time is up.
+    fn no_answer(&self, route: &Route, share: Duration, alone: bool) -> String {
+        let (registry, timeout) = (route.reference.registry(), self.spec.timeout);
+        if alone {
+            return format!("no answer from {registry} within {timeout:?} (-image_lookup_timeout)");
+        }
+        let share = Duration::from_millis(u64::try_from(share.as_millis()).unwrap_or(u64::MAX));
+        format!("no answer from {registry} within {share:?}, its share of -image_lookup_timeout")
+    }
+
+    fn found(&self, route: &Route, image: FetchedImage, notes: Vec<Note>) -> Found {
+        let elsewhere = || FoundAt { image: route.reference.to_string(), because: route.origin.to_string() };
+        Found {
+            image: self.reference.to_string(),
+            found_at: (!self.is_own(route)).then(elsewhere),
+            daemon: None,
+            entrypoint: image.config.entrypoint,
+            cmd: image.config.cmd,
+            index_digest: image.index_digest.map(|digest| digest.to_string()),
+            manifest_digest: Some(image.manifest_digest.to_string()),
+            config_digest: Some(image.config_digest.to_string()),
+            repository_digest: None,
+            platform: shown(&image.platform.to_string(), platform::SHOWN),
+            wanted: self.wanted.to_string(),
+            credential: image.credential,
+            notes,
+            requests: Requests::default(),
+        }
+    }
+
+    /// The failure of every place as one: the image's own registry first, which people know.
+    fn failure(&self, mut without: Vec<Without>, mut notes: Vec<Note>) -> Failure {
+        let retryable = without.iter().any(|without| without.retryable);
+        notes.retain(|note| !without.iter().any(|without| without.said == *note));
+        without.sort_by_key(|without| !without.own);
+        let reason = match without.as_slice() {
+            [] => "-image_registry_map_only leaves no place to ask".to_owned(),
+            [Without { own: true, said, .. }] => said.outcome.clone(),
+            all => all.iter().map(|without| without.said.to_string()).collect::<Vec<_>>().join("; "),
+        };
+        Failure { retryable, notes, ..Failure::of(&self.spec.image, reason) }
+    }
+}
