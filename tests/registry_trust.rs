@@ -82,7 +82,9 @@ fn a_registry_is_believed_without_a_proof_where_that_is_asked_for_and_is_shown_t
         assert_eq!(
             lines(&found.notes),
             [
-                format!("certificate of {host}: not verified (-image_skip_tls_verify_registry)"),
+                format!(
+                    "certificate of {host}: not verified, as -image_skip_tls_verify_registry or a file of -image_registry_config says"
+                ),
                 format!("pull secret of ann: accepted by {host}"),
             ]
         );

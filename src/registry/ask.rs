@@ -243,7 +243,7 @@ impl<'a> Asker<'a> {
         if place::is_unverified(url, self.settings) {
             self.note_once(Note::new(
                 format!("certificate of {host}"),
-                "not verified (-image_skip_tls_verify_registry)",
+                "not verified, as -image_skip_tls_verify_registry or a file of -image_registry_config says",
             ));
         }
         let (status, headers) = (response.status(), response.headers().clone());

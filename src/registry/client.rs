@@ -426,8 +426,9 @@ impl Lookup<'_> {
     }
 
     async fn ask(&mut self, path: &str, question: &Question<'_>) -> Result<Answer, RegistryError> {
-        let url = self.asker.registry.join(path);
-        let mut url = url.map_err(|_| RegistryError::Host { registry: self.reference.registry().to_owned() })?;
+        // Not joined: whatever a path begins with, it leads to nobody else.
+        let mut url = self.asker.registry.clone();
+        url.set_path(&format!("/{path}"));
         if let Some(namespace) = &self.api.namespace {
             url.query_pairs_mut().append_pair("ns", namespace);
         }

@@ -8,7 +8,7 @@ use super::{assert_failed, assert_left, executable, in_tekton, internal, lines};
 
 /// A flag, a wrong value, the exit code, and how the sentence about it starts. `FILE` is a file where a directory should
 /// be.
-const WRONG: [(&str, &str, i32, &str); 40] = [
+const WRONG: [(&str, &str, i32, &str); 45] = [
     ("breakpoint_on_failure", "maybe", 2, r#"invalid boolean value "maybe" for -breakpoint_on_failure: parse error"#),
     ("debug_before_step", "2", 2, r#"invalid boolean value "2" for -debug_before_step: parse error"#),
     ("wait_file_content", "yes", 2, r#"invalid boolean value "yes" for -wait_file_content: parse error"#),

@@ -29,6 +29,7 @@ fn lines(places: &Places) -> Vec<String> {
             Scheme::Usual => "",
             Scheme::Https => "https://",
             Scheme::Http => "http://",
+            Scheme::Either => "either ",
         };
         let anonymous = if route.credentials { "" } else { " anonymously" };
         format!("{scheme}{}{anonymous} ({})", route.reference, route.origin)
