@@ -234,19 +234,23 @@ fn a_rule_that_leads_to_no_image_is_told_and_passed_over() {
 }
 
 #[test]
-fn what_files_of_a_node_name_comes_behind_the_runners_and_before_the_images_own() {
-    let given = map(&["localhost:30500=m.example"]).env(&SET).files(&["f.example/x:1", "localhost:30500/x:1"]);
-    assert_eq!(
-        lines(&given.places("localhost:30500/x:1")),
-        [
-            format!("m.example/x:1 {MAP}"),
-            format!("http://registry:5000/x:1 anonymously ({HOST})"),
-            "f.example/x:1 anonymously (/node/hosts.toml)".to_owned(),
-            // Nobody was shown anything there yet.
-            "localhost:30500/x:1 anonymously (/node/hosts.toml)".to_owned(),
-            format!("localhost:30500/x:1 {OWN}"),
-        ]
-    );
+fn what_files_of_a_node_name_comes_behind_the_runners_and_they_say_whether_the_images_own_is_asked() {
+    let first = [format!("m.example/x:1 {MAP}"), format!("http://registry:5000/x:1 anonymously ({HOST})")];
+    let file = |place: &str| format!("{place}/x:1 anonymously (/node/hosts.toml)");
+    let (other, own) = (file("f.example"), file("localhost:30500"));
+    let direct = format!("localhost:30500/x:1 {OWN}");
+    for (files, expected) in [
+        (&["f.example/x:1", "localhost:30500/x:1"][..], vec![&other, &own]),
+        (&["f.example/x:1"], vec![&other]),
+        (&[], vec![&direct]),
+    ] {
+        let given = map(&["localhost:30500=m.example"]).env(&SET).files(files);
+        let expected: Vec<&String> = first.iter().chain(expected).collect();
+        assert_eq!(lines(&given.places("localhost:30500/x:1")).iter().collect::<Vec<_>>(), expected);
+    }
+    let only = map(&["localhost:30500=m.example"]).env(&SET).files(&["f.example/x:1", "localhost:30500/x:1"]).only();
+    let expected: Vec<&String> = first.iter().chain([&other]).collect();
+    assert_eq!(lines(&only.places("localhost:30500/x:1")).iter().collect::<Vec<_>>(), expected);
 }
 
 const HOST: &str = "ACTIONS_RUNNER_CONTAINER_HOOKS_REGISTRY_HOST";
