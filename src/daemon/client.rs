@@ -7,7 +7,6 @@ use std::{fs, io};
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{StatusCode, Url};
-use rustls::AlertDescription as Alert;
 use serde::Deserialize;
 
 use super::CONNECT;
@@ -307,23 +306,5 @@ fn is_about_the_version(message: &str) -> bool {
 
 /// What a server says of the certificate that it was shown, or of none; else what was said, as it was.
 fn refusal_of_a_certificate(source: Unanswered) -> Result<Box<rustls::Error>, Unanswered> {
-    let refuses = |alert: &Alert| {
-        matches!(
-            alert,
-            Alert::NoCertificate
-                | Alert::BadCertificate
-                | Alert::UnsupportedCertificate
-                | Alert::CertificateRevoked
-                | Alert::CertificateExpired
-                | Alert::CertificateUnknown
-                | Alert::UnknownCA
-                | Alert::AccessDenied
-                | Alert::CertificateRequired
-        )
-    };
-    if let Unanswered::Handshake(error) = source {
-        let refused = matches!(error.as_ref(), rustls::Error::AlertReceived(alert) if refuses(alert));
-        return if refused { Ok(error) } else { Err(Unanswered::Handshake(error)) };
-    }
-    Err(source)
+    if let Unanswered::WantsCertificate(error) = source { Ok(error) } else { Err(source) }
 }

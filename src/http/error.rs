@@ -294,6 +294,7 @@ fn refuses_certificate(alert: AlertDescription) -> bool {
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
     )
 }
 
