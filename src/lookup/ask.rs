@@ -106,7 +106,17 @@ impl Attempt<'_> {
             patience: Patience::default(),
         };
         let keychain = Chain::new(gathered.credentials, identities.as_mut());
-        match registry::fetch_image_telling(network, &settings, reference, wanted, keychain, notes, trace).await {
+        let asked = registry::fetch_image_telling(network, &settings, reference, wanted, keychain, notes, trace).await;
+        // The registry may repeat what its cloud's services were shown: it may be one of them.
+        let told = |text: String| match &identities {
+            Some(identities) => identities.without_secrets(text),
+            None => text,
+        };
+        let notes: Vec<Note> = std::mem::take(notes)
+            .into_iter()
+            .map(|Note { source, outcome }| Note { source: told(source), outcome: told(outcome) })
+            .collect();
+        match asked {
             Ok(image) => Ok(Found {
                 image: reference.to_string(),
                 entrypoint: image.config.entrypoint,
@@ -116,8 +126,8 @@ impl Attempt<'_> {
                 config_digest: image.config_digest.to_string(),
                 platform: shown(&image.platform.to_string(), platform::SHOWN),
                 wanted: wanted.to_string(),
-                credential: image.credential,
-                notes: std::mem::take(notes),
+                credential: image.credential.map(told),
+                notes,
                 requests: Requests::default(),
             }),
             Err(error) => {
@@ -128,7 +138,7 @@ impl Attempt<'_> {
                     }
                     Retry::Worthwhile => true,
                 };
-                let mut reason = chain(&error);
+                let mut reason = told(chain(&error));
                 if let registry::RegistryError::NoCredential { .. } = error {
                     reason.push_str(match CloudRegistry::of(reference.registry()) {
                         Some(_) => {
@@ -137,7 +147,7 @@ impl Attempt<'_> {
                         None => "; give the service account a pull secret for it, or name one with -image_pull_secrets",
                     });
                 }
-                Err(Failure { retryable, notes: std::mem::take(notes), ..Failure::of(&spec.image, reason) })
+                Err(Failure { retryable, notes, ..Failure::of(&spec.image, reason) })
             }
         }
     }

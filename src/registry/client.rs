@@ -39,7 +39,7 @@ pub async fn fetch_image(
     trace: &Trace,
 ) -> Result<FetchedImage, FetchFailure> {
     let mut notes = Vec::new();
-    let keychain = credentials.to_vec().into_iter();
+    let keychain = Vec::from(credentials).into_iter();
     match fetch_image_telling(network, settings, reference, platform, keychain, &mut notes, trace).await {
         Ok(image) => Ok(FetchedImage { notes, ..image }),
         Err(error) => Err(FetchFailure { error, notes }),

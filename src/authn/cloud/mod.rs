@@ -1,9 +1,14 @@
 //! The pod's own identity in the cloud that owns a registry: one source after the other, each with its own limits.
 //!
 //! Nobody is asked before the registry has refused everything else, and no cloud is asked for a host that is not its own.
+#![cfg_attr(
+    not(all(feature = "gcr", feature = "ecr", feature = "acr")),
+    allow(dead_code, unused_imports, unused_variables, reason = "each cloud uses a part of this")
+)]
 
 mod http;
 mod limits;
+mod secrets;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,7 +24,7 @@ use super::azure;
 #[cfg(feature = "gcr")]
 use super::google;
 use crate::cloud::{Cloud, CloudRegistry};
-use crate::credential::{Credential, Note};
+use crate::credential::{Credential, Keychain, Note};
 use crate::host::Env;
 use crate::http::Network;
 use crate::trace::Trace;
@@ -139,10 +144,22 @@ impl<'a> Identities<'a> {
         None
     }
 
+    /// What others say, without the secrets that the cloud's services were shown.
+    #[must_use]
+    pub fn without_secrets(&self, text: String) -> String {
+        self.context.http.without_secrets(text)
+    }
+
     /// Whether a source failed in a way that may pass: another attempt may find more.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         self.passing
+    }
+}
+
+impl Keychain for Identities<'_> {
+    async fn next_credential(&mut self, story: &mut Vec<Note>) -> Option<Credential> {
+        self.next(story).await
     }
 }
 
