@@ -19,6 +19,9 @@ mod azure;
 #[cfg(feature = "gcr")]
 #[path = "clouds/google.rs"]
 mod google;
+#[cfg(feature = "kube")]
+#[path = "support/kube_api.rs"]
+mod kube_api;
 #[path = "clouds/nobody.rs"]
 mod nobody;
 #[path = "support/oci.rs"]
