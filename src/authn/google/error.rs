@@ -67,7 +67,7 @@ pub(in crate::authn) enum GoogleError {
         /// How long it was given.
         limit: Duration,
         /// How often it was asked.
-        tries: u32,
+        tries: usize,
         /// What it said last.
         source: Box<Self>,
     },

@@ -84,10 +84,11 @@ impl MetadataServer {
         let mut url = root.join(&format!("{ACCOUNT}/token")).map_err(|_| GoogleError::MetadataHost)?;
         url.query_pairs_mut().append_pair("scopes", SCOPE);
         let mut plausible = self.named || is_googles(&product_name(Path::new(PRODUCT_NAME)));
-        let (since, mut tries) = (Instant::now(), 0);
+        let limits = &context.limits;
+        let (since, mut tries, mut left) = (Instant::now(), 0, limits.metadata);
+        // The limit that counts, and what was said before.
+        let mut waiting: Option<(Duration, GoogleError)> = None;
         loop {
-            let limits = &context.limits;
-            let left = limits.start_up.saturating_sub(since.elapsed()).min(limits.metadata);
             tries += 1;
             let failure = match ask(context, &url, left).await {
                 Ok(token) => {
@@ -96,19 +97,22 @@ impl MetadataServer {
                 }
                 Err(failure) => failure,
             };
-            plausible |= failure.googles;
-            // What is left of the time may be too short for an answer.
-            let cut = left < limits.metadata && matches!(failure.error, GoogleError::Hung { .. });
-            let limit = if cut { Some(limits.start_up) } else { patience(failure.kind, plausible, limits) };
-            let pause = Duration::from_millis(PAUSES[(tries as usize - 1).min(PAUSES.len() - 1)]);
-            if limit.is_some_and(|limit| since.elapsed() + pause < limit) {
-                tokio::time::sleep(pause).await;
-                continue;
+            let not_ready = |limit, tries, last| GoogleError::NotReady { limit, tries, source: Box::new(last) };
+            if let (GoogleError::Hung { .. }, Some((limit, last))) = (&failure.error, waiting)
+                && left < limits.metadata
+            {
+                // What was left of the time was too short for an answer.
+                return Err(not_ready(limit, tries, last));
             }
-            return Err(match limit {
-                Some(limit) => GoogleError::NotReady { limit, tries, source: Box::new(failure.error) },
-                None => failure.error,
-            });
+            plausible |= failure.googles;
+            let Some(limit) = patience(failure.kind, plausible, limits) else { return Err(failure.error) };
+            let pause = Duration::from_millis(PAUSES[(tries - 1).min(PAUSES.len() - 1)]);
+            left = limit.saturating_sub(since.elapsed() + pause).min(limits.metadata);
+            if left.is_zero() {
+                return Err(not_ready(limit, tries, failure.error));
+            }
+            waiting = Some((limit, failure.error));
+            tokio::time::sleep(pause).await;
         }
     }
 

@@ -82,7 +82,7 @@ pub(in crate::authn) enum SubjectSourceError {
 #[derive(Debug, thiserror::Error)]
 pub(in crate::authn) enum SubjectError {
     /// The file.
-    #[error("the token file {} {problem}", path.display())]
+    #[error("the token file {}: {problem}", path.display())]
     File {
         /// The file.
         path: PathBuf,
