@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::SystemTime;
 
-pub(crate) use self::http::{Answer, CloudHttp, CloudHttpError, Question};
+pub(crate) use self::http::{Answer, CloudHttp, CloudHttpError, Question, host_and_port, is_metadata};
 pub use self::limits::Limits;
 pub(crate) use self::limits::{Hung, within};
 #[cfg(feature = "ecr")]
