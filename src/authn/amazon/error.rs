@@ -74,13 +74,11 @@ pub(in crate::authn) enum AmazonError {
         /// What is wrong with it.
         why: String,
     },
-    /// A web identity token that a profile names cannot be read.
-    #[error("a token file of the profile {name:?} cannot be used")]
-    ProfileToken {
-        /// The profile's name.
-        name: String,
-        /// Why.
-        source: crate::sys::file::FileError,
+    /// Keys that cannot be sent.
+    #[error("the {what} has characters that no header may have")]
+    Keys {
+        /// Which part of them.
+        what: &'static str,
     },
     /// Nobody answered in time.
     #[error("{hung}{advice}")]
@@ -191,7 +189,7 @@ impl AmazonError {
             | Self::Token { .. }
             | Self::ProfileFile { .. }
             | Self::Profile { .. }
-            | Self::ProfileToken { .. }
+            | Self::Keys { .. }
             | Self::Unusable { .. }
             | Self::Unaskable { .. } => false,
         }
@@ -299,7 +297,7 @@ impl Service {
                 | "InvalidSignature",
             ) => match skew {
                 Some(skew) => return format!(" ({skew})"),
-                None => "the secret access key is not that of the access key".to_owned(),
+                None => "the secret access key is not that of the access key, or this node's clock is off".to_owned(),
             },
             (Self::Instance, _) if status == 404 => "this instance has no role, or is none of Amazon's".to_owned(),
             (Self::Instance, _) => "is this a node of Amazon's? pods may be forbidden to ask".to_owned(),

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::error::{AmazonError, Service};
-use super::sdk::{Sdk, Transport};
+use super::sdk::{Sdk, Transport, sendable};
 use crate::authn::cloud::{Hung, within};
 use crate::cloud::AmazonRegistry;
 use crate::credential::Proof;
@@ -18,6 +18,7 @@ use crate::secret::Secret;
 /// Asks the registry's API for a password. No registry is named: the password opens all that the identity may read, and
 /// the parameter that would name one is deprecated.
 pub(super) async fn login(sdk: &Sdk, registry: &AmazonRegistry, keys: Credentials) -> Result<Proof, AmazonError> {
+    let keys = sendable(keys)?;
     sdk.http.keep(keys.secret_access_key());
     if let Some(token) = keys.session_token() {
         sdk.http.keep(token);

@@ -75,15 +75,13 @@ struct Keys {
 
 /// The identities to ask for, in order.
 pub(super) fn sources(env: &Env, registry: &AmazonRegistry) -> Vec<Source> {
-    let container = container(env);
-    let instance = instance(env);
-    let identities = [
-        keys(env),
-        web_identity(env),
-        container.clone().map(Identity::Container),
-        profile(env, container, instance.clone()),
-        instance.map(Identity::Instance),
-    ];
+    let (keys, container, instance) = (keys(env), container(env), instance(env));
+    let profile = profile(env).map(|profile| {
+        let keys = if let Some(Identity::Keys(keys)) = &keys { Some(keys.clone()) } else { None };
+        Identity::Profile(Profile { keys, container: container.clone(), instance: instance.clone(), ..profile })
+    });
+    let container = container.map(Identity::Container);
+    let identities = [keys, web_identity(env), container, profile, instance.map(Identity::Instance)];
     identities.into_iter().flatten().map(|identity| Source { identity, registry: registry.clone() }).collect()
 }
 
@@ -132,7 +130,8 @@ fn container(env: &Env) -> Option<Container> {
     Some(Container { variable, url, token })
 }
 
-fn profile(env: &Env, container: Option<Container>, instance: Option<Instance>) -> Option<Identity> {
+/// The profile, without what it may lead to.
+fn profile(env: &Env) -> Option<Profile> {
     let home = env.text("HOME").map(Path::new);
     let file = |variable, default: &str, is_credentials| {
         let named = env.text(variable).map(|path| match (path.strip_prefix("~/"), home) {
@@ -147,7 +146,7 @@ fn profile(env: &Env, container: Option<Container>, instance: Option<Instance>) 
     let name = value(env, "AWS_PROFILE");
     let is_named = name.is_some() || env.text(CONFIG_FILE).or_else(|| env.text(CREDENTIALS_FILE)).is_some();
     let name = name.unwrap_or("default").to_owned();
-    (!files.is_empty()).then(|| Identity::Profile(Profile { name, is_named, files, container, instance }))
+    (!files.is_empty()).then_some(Profile { name, is_named, files, keys: None, container: None, instance: None })
 }
 
 fn instance(env: &Env) -> Option<Instance> {
@@ -171,7 +170,7 @@ impl Source {
             Identity::Half { lacks: variable, why } => return Err(AmazonError::Variable { variable, why }),
             Identity::WebIdentity(role) => role.keys(&sdk).await?,
             Identity::Container(container) => container.keys(&sdk).await?,
-            Identity::Profile(profile) => match profile.keys(&sdk).await? {
+            Identity::Profile(profile) => match profile.ask(&sdk).await? {
                 Some(keys) => keys,
                 None => return Ok(Vec::new()),
             },

@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileSet};
@@ -19,17 +19,17 @@ use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIden
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::os_shim_internal;
-use aws_types::region::Region;
 
+use super::Keys;
 use super::container::Container;
 use super::error::{AmazonError, Service};
 use super::instance::Instance;
-use super::sdk::{Sdk, Transport, retries};
+use super::sdk::{Sdk, Transport, region, retries, sendable};
+use super::web_identity::token;
 use crate::authn::cloud::{Hung, within};
 use crate::authn::file::{self, FileError};
 use crate::image::shown;
 use crate::secret::Secret;
-use crate::sys;
 use crate::sys::cause::chain;
 
 /// The longest text about a profile that is told, in characters.
@@ -46,6 +46,8 @@ pub(super) struct Profile {
     pub(super) is_named: bool,
     /// The files.
     pub(super) files: Vec<ProfileFile>,
+    /// The keys of the environment, for a profile that leads there.
+    pub(super) keys: Option<Keys>,
     /// The agent of the container's credentials, for a profile that leads there.
     pub(super) container: Option<Container>,
     /// The metadata server, for a profile that leads there.
@@ -63,7 +65,7 @@ pub(super) struct ProfileFile {
 
 impl Profile {
     /// Asks for what the profile leads to; `None` if there is no such profile, and nobody asked for one.
-    pub(super) async fn keys(&self, sdk: &Sdk) -> Result<Option<Credentials>, AmazonError> {
+    pub(super) async fn ask(&self, sdk: &Sdk) -> Result<Option<Credentials>, AmazonError> {
         let read = self.read()?;
         if read.iter().all(|(_, content)| content.is_none()) {
             return if self.is_named { Err(self.failed(self.nowhere())) } else { Ok(None) };
@@ -82,9 +84,13 @@ impl Profile {
         let profiles = parsed.map_err(|error| self.failed(format!("cannot be read: {}", chain(&error))))?;
         self.check(&profiles)?;
         let transport = sdk.transport("role credentials");
-        let region = profiles.get("region").map(|region| Region::new(region.to_owned()));
+        let region = match (sdk.named_region()?, profiles.get("region")) {
+            (Some(named), _) => named,
+            (None, Some(own)) => region(own).ok_or_else(|| self.failed("has a region that is none".to_owned()))?,
+            (None, None) => sdk.registry_region(),
+        };
         let config = ProviderConfig::empty()
-            .with_region(Some(sdk.named_region().or(region).unwrap_or_else(|| sdk.registry_region())))
+            .with_region(Some(region))
             .with_http_client(transport.clone())
             .with_sleep_impl(TokioSleep::new())
             .with_time_source(sdk.clock())
@@ -95,6 +101,7 @@ impl Profile {
             .configure(&config)
             .profile_files(files())
             .profile_name(self.name.clone())
+            .with_custom_provider("Environment", lead(Lead::Environment(self.keys.clone())))
             .with_custom_provider("EcsContainer", lead(Lead::Container(self.container.clone())))
             .with_custom_provider("Ec2InstanceMetadata", lead(Lead::Instance(self.instance.clone())))
             .build();
@@ -145,10 +152,12 @@ impl Profile {
                 }
             }
             if let Some(path) = profile.get("web_identity_token_file") {
-                // The SDK reads it, whatever it is.
-                sys::file::probe(Path::new(path))
-                    .map_err(|source| AmazonError::ProfileToken { name: name.to_owned(), source })?;
+                // The SDK would read it, whatever it is.
+                token(path)?;
             }
+            let [id, session] = ["aws_access_key_id", "aws_session_token"].map(|property| profile.get(property));
+            let session = session.map(str::to_owned);
+            sendable(Credentials::new(id.unwrap_or(""), "", session, None, "profile"))?;
             match profile.get("source_profile") {
                 Some(source) if source != name => name = source,
                 Some(_) | None => break,
@@ -195,6 +204,7 @@ fn without_expiry(keys: &Credentials) -> Credentials {
 /// What a profile leads to by `credential_source`.
 #[derive(Debug)]
 enum Lead {
+    Environment(Option<Keys>),
     Container(Option<Container>),
     Instance(Option<Instance>),
 }
@@ -215,8 +225,13 @@ impl fmt::Debug for Named {
 impl Named {
     async fn keys(&self) -> Result<Credentials, CredentialsError> {
         let asked = match &self.to {
+            Lead::Environment(Some(keys)) => Ok(keys.credentials()),
             Lead::Container(Some(container)) => container.keys(&self.sdk).await,
             Lead::Instance(Some(instance)) => instance.keys(&self.sdk).await.map(|(keys, _)| keys),
+            Lead::Environment(None) => Err(left_out(
+                "AWS_ACCESS_KEY_ID",
+                "is not set, and the profile has its credentials from the environment",
+            )),
             Lead::Container(None) => Err(left_out(
                 "AWS_CONTAINER_CREDENTIALS_FULL_URI",
                 "is not set, and the profile has its credentials from the agent that it names",
@@ -226,7 +241,7 @@ impl Named {
                 "is true, and the profile has its credentials from the metadata server",
             )),
         };
-        asked.map_err(|error| {
+        asked.and_then(sendable).map_err(|error| {
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             CredentialsError::provider_error("told elsewhere")
         })

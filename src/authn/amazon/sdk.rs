@@ -28,6 +28,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use zeroize::Zeroizing;
 
+use super::error::AmazonError;
 use crate::authn::cloud::{Answer, CloudHttp, CloudHttpError, Context, Limits, Question, host_and_port};
 use crate::cloud::AmazonRegistry;
 use crate::host::Env;
@@ -73,14 +74,18 @@ impl Sdk {
 
     /// Where roles are assumed: in the pod's own region if it knows one, as pods of EKS do, for the registry's may be
     /// another.
-    fn own_region(&self) -> Region {
-        self.named_region().unwrap_or_else(|| self.registry_region())
+    fn own_region(&self) -> Result<Region, AmazonError> {
+        Ok(self.named_region()?.unwrap_or_else(|| self.registry_region()))
     }
 
     /// The region that variables name.
-    pub(super) fn named_region(&self) -> Option<Region> {
-        let known = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(|name| self.env.text(name));
-        known.map(|region| Region::new(region.to_owned()))
+    pub(super) fn named_region(&self) -> Result<Option<Region>, AmazonError> {
+        let mut known = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter();
+        let Some((variable, name)) = known.find_map(|variable| Some((variable, self.env.text(variable)?))) else {
+            return Ok(None);
+        };
+        let why = "names no region";
+        region(name.trim()).map(Some).ok_or(AmazonError::Variable { variable, why })
     }
 
     /// Where the registry's API is: the host says it.
@@ -107,11 +112,12 @@ impl Sdk {
     }
 
     /// The settings of the service that gives out roles' credentials.
-    pub(super) fn sts(&self, transport: &Transport) -> SdkConfig {
-        self.api(transport, self.own_region())
+    pub(super) fn sts(&self, transport: &Transport) -> Result<SdkConfig, AmazonError> {
+        let settings = self
+            .api(transport, self.own_region()?)
             .use_fips(self.is_true("AWS_USE_FIPS_ENDPOINT"))
-            .use_dual_stack(self.is_true("AWS_USE_DUALSTACK_ENDPOINT"))
-            .build()
+            .use_dual_stack(self.is_true("AWS_USE_DUALSTACK_ENDPOINT"));
+        Ok(settings.build())
     }
 
     fn api(&self, transport: &Transport, region: Region) -> aws_types::sdk_config::Builder {
@@ -134,6 +140,23 @@ impl Sdk {
     fn is_true(&self, variable: &str) -> bool {
         self.env.text(variable).is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
+}
+
+/// A region of this name. It becomes a part of a host, and of a header.
+pub(super) fn region(name: &str) -> Option<Region> {
+    let is_label = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let is_name = (1..=63).contains(&name.len()) && name.bytes().all(is_label);
+    is_name.then(|| Region::new(name.to_owned()))
+}
+
+/// Keys that can be sent. With any others the SDK's signer would panic.
+pub(super) fn sendable(keys: Credentials) -> Result<Credentials, AmazonError> {
+    for (what, text) in [("access key", Some(keys.access_key_id())), ("session token", keys.session_token())] {
+        if text.is_some_and(|text| HeaderValue::from_str(text).is_err()) {
+            return Err(AmazonError::Keys { what });
+        }
+    }
+    Ok(keys)
 }
 
 /// How often anybody is asked.

@@ -29,7 +29,7 @@ impl WebIdentity {
         let token = token(&self.token_file)?;
         let service = Service::Sts { role: Some(self.role.clone()) };
         let transport = sdk.transport("role credentials");
-        let request = aws_sdk_sts::Client::new(&sdk.sts(&transport))
+        let request = aws_sdk_sts::Client::new(&sdk.sts(&transport)?)
             .assume_role_with_web_identity()
             .role_arn(&self.role)
             .role_session_name(self.session.clone().unwrap_or_else(|| session_name(sdk.now)))
