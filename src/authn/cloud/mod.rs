@@ -10,6 +10,8 @@ use std::fmt;
 use std::time::SystemTime;
 
 pub(crate) use self::http::{Answer, CloudHttp, CloudHttpError, Question};
+#[cfg(feature = "acr")]
+pub(crate) use self::http::{host_and_port, is_metadata};
 pub use self::limits::Limits;
 pub(crate) use self::limits::{Hung, within};
 #[cfg(feature = "ecr")]
