@@ -206,7 +206,7 @@ mod tests {
                 700_024,
                 token,
                 NOW - 3600,
-                "is valid only in 59 min: a clock of the cluster is wrong; this node's clock is",
+                "the token in the file is valid only in 59 min: a clock of the cluster is wrong; this node's clock is 60 min",
             ),
             (50000, Way::Secret, NOW - 3600, "this node's clock is 60 min ahead of that of h:443"),
             (50000, Way::Secret, NOW + 3600, "this node's clock is 60 min behind that of h:443"),
