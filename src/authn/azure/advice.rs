@@ -47,27 +47,28 @@ pub(super) fn for_entra(failure: &Failure, way: Way<'_>, now: Now) -> String {
     join(advice, clock(refusal, now))
 }
 
-/// Where the metadata server gave no token for the machine's identity, or for that of `client`.
-pub(super) fn for_metadata(failure: &Failure, client: Option<&str>) -> String {
+/// Where the metadata server gave no token for the machine's identity, or for that of `client`. A pod whose workload
+/// identity was tried is not told of it.
+pub(super) fn for_metadata(failure: &Failure, client: Option<&str>, has_token: bool) -> String {
     let Some(refusal) = failure.refusal() else {
-        return silent(
-            failure,
-            "only Azure's machines have it, and pods may be kept from it; for workload identity the pod needs the label \
-             azure.workload.identity/use: \"true\" and a service account that is annotated",
-        );
+        let unreachable = "only Azure's machines have it, and pods may be kept from it";
+        let label = "; for workload identity the pod needs the label azure.workload.identity/use: \"true\" and an annotated \
+                     service account";
+        return silent(failure, &format!("{unreachable}{}", if has_token { "" } else { label }));
     };
+    let of_nobody = refusal.says("identity not found");
     match client {
-        Some(_) if refusal.says("identity not found") => {
+        Some(_) if of_nobody => {
             "no user-assigned identity of this node has the ID in AZURE_CLIENT_ID: assign it to the node pool, or unset the \
              variable to ask for the node's own"
         }
-        None if refusal.says("identity not found") => {
+        None if of_nobody => {
             "this node has no identity of its own: set AZURE_CLIENT_ID to that of an assigned one, or use workload identity"
         }
         None if refusal.says("multiple user assigned identities") => {
             "set AZURE_CLIENT_ID to the client ID of one of them"
         }
-        _ => "",
+        Some(_) | None => "",
     }
     .to_owned()
 }
@@ -230,10 +231,11 @@ mod tests {
                 "set AZURE_CLIENT_ID to the client ID of one of them",
             ),
         ] {
-            let told = for_metadata(&failure, client);
+            let told = for_metadata(&failure, client, false);
             assert!(told.contains(advice), "{told}");
         }
-        assert_eq!(for_metadata(&refused(500, None, "x", None), None), "");
+        assert_eq!(for_metadata(&refused(500, None, "x", None), None, false), "");
+        assert!(!for_metadata(&hung(), None, true).contains("label"));
         assert!(for_endpoint(&refused(400, None, "", None), None).contains("system-assigned"));
         assert!(for_endpoint(&refused(403, None, "", None), None).contains("IDENTITY_HEADER"));
     }

@@ -1,7 +1,9 @@
 //! Why an identity has no credential: what was asked, who answered what, and what a person can do about it.
 
 use std::error::Error as StdError;
-use std::path::PathBuf;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use azure_core::time::parse_rfc7231;
 use reqwest::header::DATE;
@@ -78,8 +80,12 @@ pub(in crate::authn) enum LeftOut {
 /// Why the file with the pod's token cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::authn) enum TokenFileError {
-    #[error("the token file {path:?} of AZURE_FEDERATED_TOKEN_FILE{hint}")]
-    Unread { path: PathBuf, hint: String, source: FileError },
+    #[error("the token file {path:?} of AZURE_FEDERATED_TOKEN_FILE{}", unread(path, source))]
+    Unread {
+        path: PathBuf,
+        #[source]
+        source: FileError,
+    },
     #[error("the token file {0:?} of AZURE_FEDERATED_TOKEN_FILE is empty")]
     Empty(PathBuf),
     #[error("the token file {0:?} of AZURE_FEDERATED_TOKEN_FILE holds no signed JSON web token")]
@@ -135,17 +141,33 @@ pub(super) struct Refusal {
     pub(super) date: Option<u64>,
 }
 
+/// Whose the file is, where we may not read it: projected tokens are often root's alone.
+fn unread(path: &Path, error: &FileError) -> String {
+    let FileError::Unreadable(cause) = error else { return String::new() };
+    match path.metadata() {
+        Ok(file) if cause.kind() == io::ErrorKind::PermissionDenied => format!(
+            ", which is user {}'s and group {}'s with mode {:04o} (fsGroup or runAsUser in the pod's securityContext opens \
+             it)",
+            file.uid(),
+            file.gid(),
+            file.mode() & 0o7777
+        ),
+        Ok(_) | Err(_) => String::new(),
+    }
+}
+
 fn then(advice: &str) -> String {
     if advice.is_empty() { String::new() } else { format!("; {advice}") }
 }
 
 impl Refusal {
-    pub(super) fn of(whom: String, answer: &Answer) -> Self {
+    /// The refusal in an answer. `hide` takes out the secrets that were shown to whoever answers, before anything is cut.
+    pub(super) fn of(whom: String, answer: &Answer, hide: impl FnOnce(String) -> String) -> Self {
         let date = answer.headers.get(DATE).and_then(|date| date.to_str().ok()).and_then(seconds);
         let words = words(&answer.body);
         let code = words.as_deref().and_then(code);
         let unknown_audience = code == Some(UNKNOWN_AUDIENCE) || is_invalid_resource(&answer.body);
-        let words = words.map(|words| shown(&words, LONGEST));
+        let words = words.map(|words| shown(&hide(words), LONGEST));
         Self { whom, status: answer.status.as_u16(), words, code, unknown_audience, date }
     }
 
@@ -177,7 +199,7 @@ fn words(body: &[u8]) -> Option<String> {
         .or_else(|| told(&document))?;
     // What follows is for Microsoft's own staff.
     let first = found.lines().next().unwrap_or("");
-    let first = first.split(" Trace ID:").next().unwrap_or("").trim();
+    let first = first.split(" Trace ID:").next().unwrap_or("").trim().trim_end_matches('.');
     (!first.is_empty()).then(|| first.to_owned())
 }
 
@@ -286,7 +308,8 @@ mod tests {
     fn refusal(status: u16, body: &str) -> Refusal {
         let headers = HeaderMap::from_iter([(DATE, HeaderValue::from_static("Sat, 21 Nov 2026 12:00:00 GMT"))]);
         let body = body.as_bytes().to_vec().into();
-        Refusal::of("h:443".to_owned(), &Answer { status: StatusCode::from_u16(status).unwrap(), headers, body })
+        let answer = Answer { status: StatusCode::from_u16(status).unwrap(), headers, body };
+        Refusal::of("h:443".to_owned(), &answer, |words| words.replace("hunter2", "(a secret)"))
     }
 
     #[test]
@@ -294,12 +317,12 @@ mod tests {
         for (body, told, code) in [
             (
                 r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided. Trace ID: a Correlation ID: b Timestamp: c","error_codes":[7000215]}"#,
-                "h:443 answered 401: AADSTS7000215: Invalid client secret provided.",
+                "h:443 answered 401: AADSTS7000215: Invalid client secret provided",
                 Some(7_000_215),
             ),
             (
                 r#"{"error":"x","error_description":"AADSTS70021: No match.\r\nTrace ID: a"}"#,
-                "h:443 answered 401: AADSTS70021: No match.",
+                "h:443 answered 401: AADSTS70021: No match",
                 Some(70021),
             ),
             (
@@ -329,6 +352,8 @@ mod tests {
             assert_eq!((refusal.to_string().as_str(), refusal.code), (told, code), "{body}");
             assert_eq!(refusal.date, Some(1_795_262_400));
         }
+        let cut = refusal(400, &format!(r#"{{"error":"{} hunter2"}}"#, "x".repeat(LONGEST - 5)));
+        assert!(!cut.to_string().contains("hunt"), "{cut}");
         let long = refusal(400, &format!(r#"{{"error":"{}"}}"#, "x".repeat(10_000)));
         assert!(long.to_string().len() < 400);
     }

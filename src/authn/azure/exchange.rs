@@ -30,7 +30,7 @@ pub(super) async fn refresh_token(
     let question = Question { what: "registry token", method: Method::POST, url, headers, body };
     let answer = within(context.limits.service, &whom, context.http.ask(question)).await??;
     if !answer.status.is_success() {
-        return Err(Refusal::of(whom, &answer).into());
+        return Err(Refusal::of(whom, &answer, |words| context.http.without_secrets(words)).into());
     }
     refresh_token_of(&answer.body).ok_or(Failure::NoToken { whom })
 }

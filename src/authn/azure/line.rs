@@ -47,7 +47,7 @@ impl HttpClient for Line {
         let whom = host_and_port(&question.url);
         let answer = self.http.ask(question).await.map_err(|error| self.failed(error))?;
         if !answer.status.is_success() {
-            return Err(self.failed(Refusal::of(whom, &answer)));
+            return Err(self.failed(Refusal::of(whom, &answer, |words| self.http.without_secrets(words))));
         }
         // Nothing that the library does with a token needs a header.
         Ok(AsyncRawResponse::from_bytes(answer.status.as_u16().into(), Headers::new(), answer.body.to_vec()))

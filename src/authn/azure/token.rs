@@ -1,6 +1,5 @@
 //! An access token for an identity, by Azure's library.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -21,7 +20,7 @@ use super::line::Line;
 use super::place::{Audience, Authority, Registry};
 use super::{Application, METADATA, Managed, Proof, Server};
 use crate::authn::cloud::{Context, Hung, host_and_port, within};
-use crate::authn::file::{self, FileError};
+use crate::authn::file;
 use crate::secret::Secret;
 
 /// Asks for one identity's tokens.
@@ -42,7 +41,7 @@ pub(super) struct Identity {
 enum Kind {
     Secret,
     Token(Claims),
-    Metadata(Option<String>),
+    Metadata { client: Option<String>, has_token: bool },
     Endpoint(Option<String>),
 }
 
@@ -100,7 +99,11 @@ impl Identity {
         // It reads IDENTITY_ENDPOINT and IDENTITY_HEADER from the environment of the process, which is ours.
         let credential = ManagedIdentityCredential::new(Some(options)).map_err(AzureError::Library)?;
         let (kind, whom, limit) = match server {
-            Server::Metadata => (Kind::Metadata(client.clone()), format!("{METADATA}:80"), context.limits.metadata),
+            Server::Metadata => {
+                let has_token = context.env.text("AZURE_FEDERATED_TOKEN_FILE").is_some();
+                let kind = Kind::Metadata { client: client.clone(), has_token };
+                (kind, format!("{METADATA}:80"), context.limits.metadata)
+            }
             Server::Endpoint(url) => (Kind::Endpoint(client.clone()), host_and_port(url), context.limits.service),
         };
         Ok(Self::new(credential, line, kind, whom, limit, context))
@@ -129,7 +132,7 @@ impl Identity {
             let advice = match &self.kind {
                 Kind::Secret => advice::for_entra(&failure, Way::Secret, self.now),
                 Kind::Token(claims) => advice::for_entra(&failure, Way::Token(claims), self.now),
-                Kind::Metadata(client) => advice::for_metadata(&failure, client.as_deref()),
+                Kind::Metadata { client, has_token } => advice::for_metadata(&failure, client.as_deref(), *has_token),
                 Kind::Endpoint(client) => advice::for_endpoint(&failure, client.as_deref()),
             };
             Failed { step: Step::Identity, failure, advice }
@@ -140,7 +143,7 @@ impl Identity {
         let since = Instant::now();
         let scope = audience.scope();
         let asked = within(self.left, &self.whom, self.credential.get_token(&[&scope], None)).await;
-        if matches!(self.kind, Kind::Metadata(_)) {
+        if matches!(self.kind, Kind::Metadata { .. }) {
             self.left = self.left.saturating_sub(since.elapsed());
         }
         // What the line knows is told before what the library makes of it.
@@ -171,15 +174,7 @@ fn options(line: &Arc<Line>, authority: Option<Authority>) -> ClientOptions {
 
 /// The token of Kubernetes in a file, and what it says of itself.
 fn read(path: &Path) -> Result<(Secret, Claims), TokenFileError> {
-    let text = file::read(path).map_err(|source| {
-        let hint = match (&source, process_owner()) {
-            (FileError::Unreadable(error), Some(uid)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                format!(", as the user {uid} (fsGroup in the pod's securityContext opens it)")
-            }
-            _ => String::new(),
-        };
-        TokenFileError::Unread { path: path.to_owned(), hint, source }
-    })?;
+    let text = file::read(path).map_err(|source| TokenFileError::Unread { path: path.to_owned(), source })?;
     let token = text.expose().trim();
     if token.is_empty() {
         return Err(TokenFileError::Empty(path.to_owned()));
@@ -187,9 +182,4 @@ fn read(path: &Path) -> Result<(Secret, Claims), TokenFileError> {
     // Whatever file the environment names, nothing but a token is sent.
     let claims = Claims::of(token).ok_or_else(|| TokenFileError::NotAToken(path.to_owned()))?;
     Ok((Secret::new(token.to_owned()), claims))
-}
-
-/// The user that this process runs as.
-fn process_owner() -> Option<u32> {
-    std::fs::metadata("/proc/self").ok().map(|process| process.uid())
 }

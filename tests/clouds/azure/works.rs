@@ -1,57 +1,19 @@
 //! Each identity opens the registry, in each cloud and in each way that registries know.
 
-use super::PURPOSE;
 use super::emulator::{
     Acr, CLIENT, MANAGER, OBJECT, Proof, REGISTRIES, TENANT, Tokens, endpoint, entra, federated, metadata, now,
 };
-use crate::world::{Run, World};
-
-const TEAM: &str = "team.azurecr.io";
-const ENTRA: &str = "login.microsoftonline.com";
-const IMDS: &str = "169.254.169.254:80";
-
-/// A registry that accepts these tokens.
-fn registry(world: &World, host: &str, accepts: &Tokens) -> Acr {
-    let acr = Acr::new(world, host, accepts);
-    serve(world, acr.clone());
-    acr
-}
-
-fn serve(world: &World, acr: Acr) {
-    world.registry(&acr.host.clone(), move |request| acr.door(request));
-}
-
-/// Entra ID at a host, which accepts this proof.
-fn authority(world: &World, host: &'static str, proof: Proof, tokens: &Tokens) {
-    let tokens = tokens.clone();
-    world.secure(&[host], move |request| entra(request, host, &proof, &tokens));
-}
-
-/// A metadata server that is not to be asked.
-fn nobody_asks_the_metadata_server(world: &World) {
-    world.plain(IMDS, |request| -> crate::server::Answer { panic!("asked {}", request.line()) });
-}
-
-fn by_secret<'w>(run: Run<'w>, secret: &str) -> Run<'w> {
-    run.envs(&[("AZURE_TENANT_ID", TENANT), ("AZURE_CLIENT_ID", CLIENT), ("AZURE_CLIENT_SECRET", secret)])
-}
-
-/// With the variables that AKS puts into a pod, and the token's file.
-fn by_token<'w>(world: &'w World, run: Run<'w>, token: &str) -> Run<'w> {
-    let path = world.file("/var/run/secrets/azure/tokens/azure-identity-token", token);
-    run.envs(&[
-        ("AZURE_TENANT_ID", TENANT),
-        ("AZURE_CLIENT_ID", CLIENT),
-        ("AZURE_FEDERATED_TOKEN_FILE", &path),
-        ("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com/"),
-    ])
-}
+use super::{
+    CLIENT_SECRET, ENTRA, IMDS, PURPOSE, TEAM, authority, by_secret, by_token, nobody_asks_the_metadata_server,
+    registry, serve,
+};
+use crate::world::World;
 
 #[test]
 fn a_client_secret_opens_the_registry() {
     let Some(world) = World::new(PURPOSE) else { return };
     let tokens = Tokens::new(&world, &[REGISTRIES]);
-    let secret = world.secret("a~secret+of/an&application=");
+    let secret = world.secret(CLIENT_SECRET);
     nobody_asks_the_metadata_server(&world);
     authority(&world, ENTRA, Proof::Secret(secret.clone()), &tokens);
     registry(&world, TEAM, &tokens);
@@ -91,7 +53,7 @@ fn a_registry_of_another_cloud_has_that_clouds_authority() {
         let Some(world) = World::new(PURPOSE) else { return };
         // The registries are no audience there: the resource manager is.
         let tokens = Tokens::new(&world, &[manager]);
-        let secret = world.secret("a secret of an application");
+        let secret = world.secret(CLIENT_SECRET);
         authority(&world, authority_host, Proof::Secret(secret.clone()), &tokens);
         registry(&world, host, &tokens);
         by_secret(world.resolve(host), &secret).told().found();
@@ -99,7 +61,7 @@ fn a_registry_of_another_cloud_has_that_clouds_authority() {
     // What the environment names comes before what the host says.
     let Some(world) = World::new(PURPOSE) else { return };
     let tokens = Tokens::new(&world, &[REGISTRIES]);
-    let secret = world.secret("a secret of an application");
+    let secret = world.secret(CLIENT_SECRET);
     authority(&world, "login.microsoftonline.us", Proof::Secret(secret.clone()), &tokens);
     registry(&world, TEAM, &tokens);
     let run = by_secret(world.resolve(TEAM), &secret).env("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.us");
@@ -135,7 +97,7 @@ fn the_endpoint_beside_a_container_opens_the_registry() {
     let Some(world) = World::new(PURPOSE) else { return };
     let tokens = Tokens::new(&world, &[REGISTRIES]);
     let served = tokens.clone();
-    let header = world.secret("the header of the endpoint");
+    let header = world.secret("Xh4~header.of_the-endpoint.91");
     let expected = header.clone();
     nobody_asks_the_metadata_server(&world);
     world.plain("127.0.0.1:42356", move |request| endpoint(request, &expected, &served));
@@ -150,7 +112,7 @@ fn a_registry_that_knows_passwords_only_is_shown_one() {
     for status in [400, 405] {
         let Some(world) = World::new(PURPOSE) else { return };
         let tokens = Tokens::new(&world, &[REGISTRIES]);
-        let secret = world.secret("a secret of an application");
+        let secret = world.secret(CLIENT_SECRET);
         authority(&world, ENTRA, Proof::Secret(secret.clone()), &tokens);
         serve(&world, Acr { no_post: Some(status), ..Acr::new(&world, TEAM, &tokens) });
         let told = by_secret(world.resolve(TEAM), &secret).told();
@@ -179,7 +141,7 @@ fn a_token_for_the_resource_manager_is_the_second_try() {
     // The registry takes none but the resource manager's.
     let Some(world) = World::new(PURPOSE) else { return };
     let tokens = Tokens::new(&world, &[REGISTRIES, MANAGER]);
-    let secret = world.secret("a secret of an application");
+    let secret = world.secret(CLIENT_SECRET);
     authority(&world, ENTRA, Proof::Secret(secret.clone()), &tokens);
     registry(&world, TEAM, &tokens.only(MANAGER));
     by_secret(world.resolve(TEAM), &secret).told().found();
@@ -189,7 +151,7 @@ fn a_token_for_the_resource_manager_is_the_second_try() {
 fn the_next_identity_is_asked_where_the_first_has_nothing() {
     let Some(world) = World::new(PURPOSE) else { return };
     let tokens = Tokens::new(&world, &[REGISTRIES]);
-    let secret = world.secret("a secret that is no longer valid");
+    let secret = world.secret("Xo9~old.secret-of_the.application=");
     let token = federated(&world, now() - 60, now() + 3600);
     let (old, good, served) = (secret.clone(), token.clone(), tokens.clone());
     nobody_asks_the_metadata_server(&world);
@@ -210,7 +172,7 @@ fn the_next_identity_is_asked_where_the_first_has_nothing() {
     assert!(told.found().contains("Azure workload identity"), "{told:#?}");
     assert!(
         told.stdout.contains(
-            "answered 401: AADSTS7000222: The provided client secret keys are expired.; the application needs"
+            "answered 401: AADSTS7000222: The provided client secret keys are expired; the application needs"
         ),
         "{told:#?}"
     );
