@@ -2,9 +2,15 @@
 
 use super::claims::Claims;
 use super::error::{Failure, Refusal};
+use super::place::Audience;
+use crate::authn::cloud::CloudHttpError;
 
 /// How far apart clocks may be, in seconds.
 const SKEW: u64 = 300;
+
+/// What an identity needs at a registry.
+const ROLE: &str = "the identity needs the role AcrPull on the registry (Container Registry Repository Reader where it has \
+                    attribute-based permissions), in the registry's own tenant";
 
 /// How an application proves itself to Entra ID.
 #[derive(Debug, Clone, Copy)]
@@ -89,16 +95,19 @@ pub(super) fn for_endpoint(failure: &Failure, client: Option<&str>) -> String {
     .to_owned()
 }
 
-/// Where the registry did not exchange the token.
-pub(super) fn for_exchange(failure: &Failure, now: Now) -> String {
+/// Where the registry did not exchange a token for `audience`.
+pub(super) fn for_exchange(failure: &Failure, audience: Audience, now: Now) -> String {
     let Some(refusal) = failure.refusal() else {
         return silent(failure, "a firewall rule of the registry or a network policy may keep the pod from it");
     };
     let advice = match refusal.status {
         403 if refusal.says("client with ip") => "the registry's firewall must let the pod's address in",
+        401 | 403 if audience == Audience::REGISTRY => ROLE,
         401 | 403 => {
-            "the identity needs the role AcrPull on the registry (Container Registry Repository Reader where it has \
-             attribute-based permissions), in the registry's own tenant"
+            return join(
+                format!("{ROLE}, and the registry's authentication-as-arm must be enabled"),
+                clock(refusal, now),
+            );
         }
         _ => "",
     };
@@ -108,8 +117,8 @@ pub(super) fn for_exchange(failure: &Failure, now: Now) -> String {
 /// The advice where nobody answered.
 fn silent(failure: &Failure, advice: &str) -> String {
     match failure {
-        Failure::Hung(_) | Failure::Unanswered(_) => advice.to_owned(),
-        Failure::Refused(_) | Failure::NoToken { .. } => String::new(),
+        Failure::Hung(_) | Failure::Unanswered(CloudHttpError::Unanswered { .. }) => advice.to_owned(),
+        Failure::Unanswered(_) | Failure::Refused(_) | Failure::NoToken { .. } => String::new(),
     }
 }
 
@@ -160,6 +169,7 @@ fn span(seconds: u64) -> String {
 mod tests {
     use std::time::Duration;
 
+    use super::super::place::AzureCloud;
     use super::*;
     use crate::authn::cloud::Hung;
 
@@ -247,10 +257,15 @@ mod tests {
             (403, "DENIED: denied", "AcrPull"),
             (403, "DENIED: client with IP '192.0.2.1' is not allowed access.", "firewall"),
         ] {
-            let told = for_exchange(&refused(status, None, words, Some(NOW)), NOW);
-            assert!(told.contains(advice), "{told}");
+            let told = for_exchange(&refused(status, None, words, Some(NOW)), Audience::REGISTRY, NOW);
+            assert!(told.contains(advice) && !told.contains("as-arm"), "{told}");
         }
-        assert_eq!(for_exchange(&refused(404, None, "", None), NOW), "");
-        assert!(for_exchange(&hung(), NOW).contains("firewall"));
+        let manager = AzureCloud::Public.manager();
+        assert!(
+            for_exchange(&refused(401, None, "", None), manager, NOW)
+                .ends_with("authentication-as-arm must be enabled")
+        );
+        assert_eq!(for_exchange(&refused(404, None, "", None), manager, NOW), "");
+        assert!(for_exchange(&hung(), Audience::REGISTRY, NOW).contains("firewall"));
     }
 }

@@ -37,7 +37,7 @@ pub(in crate::authn) enum AzureError {
     #[error(transparent)]
     Failed(Box<Failed>),
     /// A token for the registries did not help, nor did one for the resource manager.
-    #[error("{first}; with a token for {audience}: {}{}", .second.failure.told(), then(advice))]
+    #[error("{first}; with a token for {audience}{}{}", differently(first, &.second.failure), then(advice))]
     Neither {
         /// What became of the first.
         first: String,
@@ -154,6 +154,12 @@ fn unread(path: &Path, error: &FileError) -> String {
         ),
         Ok(_) | Err(_) => String::new(),
     }
+}
+
+/// What became of the second, if it is not the same.
+fn differently(first: &str, second: &Failure) -> String {
+    let second = second.told();
+    if second == first { " it is the same".to_owned() } else { format!(": {second}") }
 }
 
 fn then(advice: &str) -> String {
@@ -388,5 +394,8 @@ mod tests {
                 )
             );
         }
+        let same = AzureError::neither(failed(Step::Exchange, 401, "a"), manager, failed(Step::Exchange, 401, "b"));
+        let told = "h:443 answered 401; with a token for https://management.azure.com it is the same; a";
+        assert_eq!(same.to_string(), told);
     }
 }

@@ -227,7 +227,7 @@ async fn exchanged(
             Ok((refresh, whose))
         }
         Err(failure) => {
-            let advice = advice::for_exchange(&failure, identity.now());
+            let advice = advice::for_exchange(&failure, audience, identity.now());
             Err(Failed { step: Step::Exchange, failure, advice })
         }
     }

@@ -20,6 +20,7 @@ const TOKEN: &str = "Azure workload identity";
 const MANAGED: &str = "Azure managed identity";
 
 /// The lookup failed, and the note of the source has these words. The row of the table goes to whoever looks.
+#[allow(clippy::print_stderr, reason = "the table is for people, who ask for it by --nocapture")]
 fn fails(case: &str, run: Run<'_>, source: &str, words: &[&str]) -> Told {
     let told = run.told();
     let said = told.failed();
@@ -117,12 +118,12 @@ fn entra_id_refuses_a_secret() {
         (
             "a clock an hour ahead",
             aadsts(401, "invalid_client", 50000, "x").header("Date", date(-3600)).into(),
-            &["this node's clock is 60 min ahead of that of login.microsoftonline.com:443"],
+            &[" min ahead of that of login.microsoftonline.com:443"],
         ),
         (
             "a clock an hour behind",
             aadsts(401, "invalid_client", 50000, "x").header("Date", date(3630)).into(),
-            &["this node's clock is 60 min behind that of"],
+            &[" min behind that of login.microsoftonline.com:443"],
         ),
     ] {
         entra_says(case, reply, words);
@@ -173,7 +174,8 @@ fn entra_id_refuses_a_token_of_the_cluster() {
             aadsts(401, wrong, 700_024, "Client assertion is not within its valid time range."),
             &[
                 "AADSTS700024: Client assertion is not",
-                "the token in the file has expired 60 min ago: the kubelet did not",
+                "the token in the file has expired",
+                " ago: the kubelet did not renew it",
             ],
         ),
         (
@@ -189,7 +191,7 @@ fn entra_id_refuses_a_token_of_the_cluster() {
             hour,
             aadsts(401, wrong, 700_024, "Client assertion is not within its valid time range.")
                 .header("Date", date(3660)),
-            &["has expired", "this node's clock is 61 min behind"],
+            &["has expired", " min behind that of"],
         ),
     ] {
         let Some(world) = World::new(PURPOSE) else { return };
@@ -233,7 +235,6 @@ fn a_token_file_that_cannot_be_used_is_named_and_nothing_is_sent() {
         ("unreadable", unreadable, &["which is user 0's and group 0's with mode 0600 (fsGroup", "permission denied"]),
         ("a directory", "/tokens/directory".to_owned(), &["not a regular file"]),
         ("a FIFO", "/tokens/fifo".to_owned(), &["not a regular file"]),
-        ("endless", "/dev/zero".to_owned(), &["absent"]),
         ("no token", file("text", "this is a file that is no token"), &["holds no signed JSON web token"]),
         ("two parts", file("two", token.rsplit_once('.').unwrap().0), &["holds no signed JSON web token"]),
         ("large", file("large", &"a".repeat(2 << 20)), &["larger than"]),
@@ -348,8 +349,11 @@ fn a_metadata_server_that_lies_gives_no_way_in() {
     world.plain(IMDS, move |request| metadata(request, None, &lie));
     serve(&world, Acr { tenant: None, ..Acr::new(&world, TEAM, &known) });
     let refused = "team.azurecr.io:443 answered 401: UNAUTHORIZED: authentication required";
-    let words =
-        &[refused, "; with a token for https://management.azure.com: team", "; the identity needs the role AcrPull"];
+    let words = &[
+        refused,
+        "; with a token for https://management.azure.com it is the same",
+        "; the identity needs the role AcrPull",
+    ];
     fails("metadata server: a lie", world.resolve(TEAM), MANAGED, words);
 }
 
@@ -425,7 +429,7 @@ fn the_registry_exchanges_no_token() {
             2,
             &[
                 "team.azurecr.io:443 answered 401: UNAUTHORIZED: authentication required, visit",
-                "; with a token for https://management.azure.com: team.azurecr.io:443 answered 401",
+                "; with a token for https://management.azure.com it is the same; the identity",
                 "; the identity needs the role AcrPull",
             ][..],
         ),
@@ -489,6 +493,20 @@ fn a_tenant_that_knows_neither_audience_is_told_so() {
         "; with a token for https://management.azure.com: login.microsoftonline.com:443 answered 400: AADSTS500011",
     ];
     fails("Entra ID: neither audience", by_secret(world.resolve(TEAM), &secret), SECRET, words);
+}
+
+#[test]
+fn a_registry_that_does_not_take_the_resource_managers_token_is_told_of() {
+    let Some(world) = World::new(PURPOSE) else { return };
+    let secret = world.secret(CLIENT_SECRET);
+    authority(&world, ENTRA, Proof::Secret(secret.clone()), &Tokens::new(&world, &[MANAGER]));
+    closed(&world);
+    let words = &[
+        "AADSTS500011",
+        "; with a token for https://management.azure.com: team.azurecr.io:443 answered 401",
+        "authentication-as-arm must be enabled",
+    ];
+    fails("exchange: authentication-as-arm", by_secret(world.resolve(TEAM), &secret), SECRET, words);
 }
 
 /// Whoever the refresh token is for, the registry does not want it.

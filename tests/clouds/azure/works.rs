@@ -1,5 +1,7 @@
 //! Each identity opens the registry, in each cloud and in each way that registries know.
 
+use std::time::Duration;
+
 use super::emulator::{
     Acr, CLIENT, MANAGER, OBJECT, Proof, REGISTRIES, TENANT, Tokens, endpoint, entra, federated, metadata, now,
 };
@@ -90,6 +92,19 @@ fn the_nodes_identity_opens_the_registry() {
         );
         assert!(told.found().contains(&line), "{told:#?}");
     }
+}
+
+#[test]
+fn a_slow_metadata_server_is_waited_for() {
+    let Some(world) = World::new(PURPOSE) else { return };
+    let tokens = Tokens::new(&world, &[REGISTRIES]);
+    let served = tokens.clone();
+    world.plain(IMDS, move |request| {
+        std::thread::sleep(Duration::from_millis(1500));
+        metadata(request, None, &served)
+    });
+    serve(&world, Acr { tenant: None, ..Acr::new(&world, TEAM, &tokens) });
+    world.resolve(TEAM).told().found();
 }
 
 #[test]
