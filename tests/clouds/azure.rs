@@ -2,8 +2,14 @@
 
 #[path = "azure/emulator.rs"]
 mod emulator;
+#[path = "azure/entra_id.rs"]
+mod entra_id;
 #[path = "azure/fails.rs"]
 mod fails;
+#[path = "azure/nearby.rs"]
+mod nearby;
+#[path = "azure/rejects.rs"]
+mod rejects;
 #[path = "azure/works.rs"]
 mod works;
 
