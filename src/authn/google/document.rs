@@ -145,7 +145,7 @@ pub(in crate::authn) enum DocumentError {
     )]
     Type(String),
     /// A chain of impersonations.
-    #[error("is an impersonated_service_account too; name the service accounts in between as \"delegates\"")]
+    #[error("it is an impersonated_service_account too; name the service accounts in between as \"delegates\"")]
     Nested,
     /// How long a token counts.
     #[error("its \"token_lifetime_seconds\" is not between 600 and 43200")]
@@ -489,7 +489,7 @@ mod tests {
             ),
             (
                 impersonated(impersonated(user())),
-                "its \"source_credentials\" cannot be used: is an impersonated_service_account too",
+                "its \"source_credentials\" cannot be used: it is an impersonated_service_account too",
             ),
             (impersonated(with(user(), "universe_domain", json!("x"))), "cannot be used: it is of the universe x"),
         ] {
