@@ -145,7 +145,7 @@ pub(in crate::authn) enum DocumentError {
     )]
     Type(String),
     /// A chain of impersonations.
-    #[error("is an impersonated_service_account too; name the service accounts in between as \"delegates\"")]
+    #[error("it is an impersonated_service_account too; name the service accounts in between as \"delegates\"")]
     Nested,
     /// How long a token counts.
     #[error("its \"token_lifetime_seconds\" is not between 600 and 43200")]
@@ -257,7 +257,8 @@ impl Federated {
     fn of(fields: &mut Fields) -> Result<Self, DocumentError> {
         let audience = fields.needed("audience")?;
         let name = "token_url";
-        let token_url = StsUrl::parse(&fields.needed(name)?).map_err(|error| DocumentError::Endpoint(name, error))?;
+        let token_url = fields.text(name)?;
+        let token_url = StsUrl::parse(token_url.as_deref()).map_err(|error| DocumentError::Endpoint(name, error))?;
         let source = fields.object("credential_source")?.ok_or(FieldError::Absent("credential_source"))?;
         let client = match (fields.text("client_id")?, fields.text("client_secret")?) {
             (None, None) => None,
@@ -320,9 +321,8 @@ mod tests {
     const AUDIENCE: &str = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/k";
 
     fn impersonation(account: &str) -> String {
-        format!(
-            "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{account}@p.iam.gserviceaccount.com:generateAccessToken"
-        )
+        let email = format!("{account}@p.iam.gserviceaccount.com");
+        format!("https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{email}:generateAccessToken")
     }
 
     fn service_account() -> Value {
@@ -418,6 +418,10 @@ mod tests {
         assert_eq!(parse(document).impersonations[0].lifetime, 600);
         let Base::Federated(read) = parse(federated()).base else { panic!("a federated identity") };
         assert!(matches!(read.authorization, Authorization::None));
+        let Base::Federated(read) = parse(without(federated(), "token_url")).base else {
+            panic!("a federated identity")
+        };
+        assert_eq!(read.token_url.url().as_str(), "https://sts.googleapis.com/v1/token");
         let SubjectSource::File { path, format: Format::Text } = read.source else { panic!("a file of text") };
         assert_eq!(path.to_str(), Some("/var/run/token"));
         let workforce = "//iam.googleapis.com/locations/global/workforcePools/w/providers/x";
@@ -485,7 +489,7 @@ mod tests {
             ),
             (
                 impersonated(impersonated(user())),
-                "its \"source_credentials\" cannot be used: is an impersonated_service_account too",
+                "its \"source_credentials\" cannot be used: it is an impersonated_service_account too",
             ),
             (impersonated(with(user(), "universe_domain", json!("x"))), "cannot be used: it is of the universe x"),
         ] {

@@ -15,6 +15,8 @@ use crate::image::shown;
 const SHOWN: usize = 100;
 /// Where a key's assertion or a user's refresh token goes, when the file does not say.
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
+/// Where a federated identity's token goes, when the file does not say.
+const TOKEN_URL: &str = "https://sts.googleapis.com/v1/token";
 /// Where a service account's token is asked for: how such a path begins and ends.
 const IMPERSONATION: (&str, &str) = ("/v1/projects/-/serviceAccounts/", ":generateAccessToken");
 
@@ -80,8 +82,8 @@ impl TokenUri {
 
 impl StsUrl {
     /// The URL of a file; one of Google's, or this machine's.
-    pub(super) fn parse(text: &str) -> Result<Self, EndpointError> {
-        googles(parsed(text)?, "sts").map(Self)
+    pub(super) fn parse(text: Option<&str>) -> Result<Self, EndpointError> {
+        googles(parsed(text.unwrap_or(TOKEN_URL))?, "sts").map(Self)
     }
 
     /// As a URL.
@@ -188,7 +190,7 @@ mod tests {
             "http://127.0.0.1:8080/v1/token",
             "https://[::1]/v1/token",
         ] {
-            assert!(StsUrl::parse(url).is_ok(), "{url}");
+            assert!(StsUrl::parse(Some(url)).is_ok(), "{url}");
         }
         for url in [
             "https://evil.example/v1/token",
@@ -221,7 +223,7 @@ mod tests {
             "sts.googleapis.com",
             "",
         ] {
-            assert!(StsUrl::parse(url).is_err(), "{url}");
+            assert!(StsUrl::parse(Some(url)).is_err(), "{url}");
         }
     }
 
