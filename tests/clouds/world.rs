@@ -111,8 +111,8 @@ impl World {
         Some(world)
     }
 
-    /// A secret that no run may tell, whether before or after: on its outputs or in a file, whole or in part, as it is or
-    /// encoded.
+    /// A secret that no run may tell, whether before or after: on its outputs or in a file, the whole or its beginning, as
+    /// it is or encoded.
     pub fn secret(&self, text: &str) -> String {
         let mut secrets = self.secrets.borrow_mut();
         if secrets.iter().all(|known| known != text) {

@@ -136,8 +136,8 @@ impl<'a> Identities<'a> {
                 }
                 Err(error) => {
                     self.passing |= error.is_passing();
-                    let note = Note::failed(source.to_string(), &error);
-                    story.push(Note { outcome: self.context.http.without_secrets(note.outcome), ..note });
+                    let Note { source, outcome } = Note::failed(source.to_string(), &error);
+                    story.push(Note { source: self.without_secrets(source), outcome: self.without_secrets(outcome) });
                 }
             }
         }

@@ -22,7 +22,9 @@ fn repeats(request: &Request) -> Answer {
 
 #[test]
 fn a_step_whose_lookup_fails_leaves_a_message_without_a_secret() {
-    for registry in ["eu.gcr.io", ECR, "public.ecr.aws", "team.azurecr.io"] {
+    for (registry, cloud) in
+        [("eu.gcr.io", "Google "), (ECR, "Amazon "), ("public.ecr.aws", "Amazon "), ("team.azurecr.io", "Azure ")]
+    {
         let Some(world) = World::new(PURPOSE) else { return };
         for agent in AGENTS {
             world.plain(agent, repeats);
@@ -50,6 +52,7 @@ fn a_step_whose_lookup_fails_leaves_a_message_without_a_secret() {
             let start = format!("cannot look up the command of image {image}: ");
             assert!(text.contains(&start) && text.contains("docker config /docker/config.json"), "{text}");
         }
+        assert!(told.stderr.contains(cloud), "{}", told.stderr);
         assert!(world.path("/tekton/run/0/out.err").exists(), "the next step is released");
     }
 }
