@@ -168,7 +168,8 @@ impl fmt::Display for Service {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} refuses: {}", self.host, self.status)?;
+        let does = if self.status >= 500 { "fails" } else { "refuses" };
+        write!(f, "{} {does}: {}", self.host, self.status)?;
         for word in self.code.iter().chain(&self.message) {
             write!(f, ": {}", shown(word.trim(), TEXT))?;
         }

@@ -319,13 +319,13 @@ fn whoever_fails_for_a_moment_is_asked_again_and_whoever_fails_on_is_told() {
         world.plain(INSTANCE, move |request| busy().unwrap_or_else(|| answering(request)));
         private(&world, &[&keys]);
         let runs = [
-            ("IRSA, STS fails", with_irsa(&world, PRIVATE).envs(&[NO_INSTANCE]), format!("{STS}:443 refuses: 503")),
+            ("IRSA, STS fails", with_irsa(&world, PRIVATE).envs(&[NO_INSTANCE]), format!("{STS}:443 fails: 503")),
             (
                 "Pod Identity, agent fails",
                 with_pod_identity(&world, PRIVATE).envs(&[NO_INSTANCE]),
-                "169.254.170.23:80 refuses: 500".to_owned(),
+                "169.254.170.23:80 fails: 500".to_owned(),
             ),
-            ("instance, metadata server fails", world.resolve(PRIVATE), "169.254.169.254:80 refuses: 500".to_owned()),
+            ("instance, metadata server fails", world.resolve(PRIVATE), "169.254.169.254:80 fails: 500".to_owned()),
         ];
         for (what, run, sentence) in runs {
             let told = run.told();
