@@ -16,7 +16,8 @@ fn silent(_: &Request) -> Reply {
     Reply::Stall(Vec::new())
 }
 
-/// The failure has this sentence; for the table of how long that takes.
+/// The failure has this sentence; a line for the table of how long that takes.
+#[allow(clippy::print_stderr, reason = "the table is for whoever runs the test with --nocapture")]
 fn failed(told: &Told, what: &str, sentence: &str) {
     let story = told.failed();
     let line = story.lines().find(|line| line.contains(sentence));
