@@ -71,6 +71,14 @@ struct Reason {
 }
 
 impl Container {
+    /// Whether it is the agent of EKS Pod Identity.
+    pub(super) fn is_eks(&self) -> bool {
+        let [_, eks @ ..] = AGENTS;
+        let url = Url::parse(&self.url).ok();
+        let host = url.as_ref().and_then(Url::host_str).map(|host| host.trim_start_matches('[').trim_end_matches(']'));
+        host.and_then(|host| host.parse().ok()).is_some_and(|address| eks.contains(&address))
+    }
+
     /// Asks the agent for the credentials.
     pub(super) async fn keys(&self, sdk: &Sdk) -> Result<Credentials, AmazonError> {
         let url = agent(&self.url).map_err(|why| AmazonError::Variable { variable: self.variable, why })?;

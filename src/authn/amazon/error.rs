@@ -168,7 +168,8 @@ impl fmt::Display for Service {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} refuses: {}", self.host, self.status)?;
+        let does = if self.status >= 500 { "fails" } else { "refuses" };
+        write!(f, "{} {does}: {}", self.host, self.status)?;
         for word in self.code.iter().chain(&self.message) {
             write!(f, ": {}", shown(word.trim(), TEXT))?;
         }
@@ -383,7 +384,7 @@ mod tests {
             ("yesterday", None),
         ] {
             let shown = refused(Service::Ecr, 400, Some("InvalidSignatureException"), Some(date)).to_string();
-            assert_eq!(shown.contains("clock"), expected.is_some(), "{shown}");
+            assert_eq!(shown.contains(" minutes "), expected.is_some(), "{shown}");
             assert!(shown.contains(expected.unwrap_or("secret access key")), "{shown}");
         }
     }

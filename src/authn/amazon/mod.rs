@@ -207,10 +207,14 @@ impl fmt::Display for Source {
             }
             Identity::Half { .. } => f.write_str("Amazon IRSA role"),
             Identity::WebIdentity(role) => write!(f, "Amazon IRSA role {}", role.role),
-            Identity::Container(container) if container.variable == FULL_URI => {
-                write!(f, "Amazon EKS Pod Identity from {}", host(&container.url))
+            Identity::Container(container) => {
+                let what = match container.variable {
+                    RELATIVE_URI => "ECS task role",
+                    _ if container.is_eks() => "EKS Pod Identity",
+                    _ => "container credentials",
+                };
+                write!(f, "Amazon {what} from {}", host(&container.url))
             }
-            Identity::Container(container) => write!(f, "Amazon ECS task role from {}", host(&container.url)),
             Identity::Profile(profile) => write!(f, "Amazon profile {}", profile.name),
             Identity::Instance(instance) => write!(f, "Amazon metadata server {}", host(&instance.endpoint)),
         }

@@ -106,7 +106,7 @@ impl Profile {
             .with_custom_provider("Ec2InstanceMetadata", lead(Lead::Instance(self.instance.clone())))
             .build();
         let error = match within(sdk.limits.service, "STS", provider.provide_credentials()).await {
-            Ok(Ok(keys)) => return Ok(Some(without_expiry(&keys))),
+            Ok(Ok(keys)) => return Ok(Some(keys)),
             Ok(Err(error)) => error,
             Err(hung) => {
                 let whom = transport.told().host.unwrap_or(hung.whom);
@@ -193,12 +193,6 @@ impl Profile {
     fn failed(&self, why: String) -> AmazonError {
         AmazonError::Profile { name: self.name.clone(), why: shown(&why, TEXT) }
     }
-}
-
-/// When credentials end does not matter to somebody who uses them once, and by a wrong clock they may seem to have ended.
-fn without_expiry(keys: &Credentials) -> Credentials {
-    let token = keys.session_token().map(str::to_owned);
-    Credentials::new(keys.access_key_id(), keys.secret_access_key(), token, None, "profile")
 }
 
 /// What a profile leads to by `credential_source`.

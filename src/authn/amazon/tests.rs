@@ -47,6 +47,11 @@ fn a_source_is_there_if_its_variables_are() {
             &[disabled, (RELATIVE_URI, "/v2/credentials/1"), (FULL_URI, "http://127.0.0.1/")],
             &["Amazon ECS task role from 169.254.170.2"],
         ),
+        (
+            &[disabled, (FULL_URI, "http://[fd00:ec2::23]/v1/credentials")],
+            &["Amazon EKS Pod Identity from [fd00:ec2::23]"],
+        ),
+        (&[disabled, (FULL_URI, "http://127.0.0.1:4000/")], &["Amazon container credentials from 127.0.0.1"]),
         (&[disabled, ("AWS_PROFILE", "ci")], &[]),
         (&[disabled, ("AWS_PROFILE", "ci"), ("HOME", "/root")], &["Amazon profile ci"]),
         (&[disabled, ("AWS_CONFIG_FILE", "/aws/config")], &["Amazon profile default"]),
@@ -71,7 +76,7 @@ fn a_profiles_files_are_where_variables_or_the_home_say() {
     let paths = |variables: &[(&str, &str)]| {
         let env: Env = variables.iter().copied().collect();
         let files = profile(&env).map(|profile| profile.files).unwrap_or_default();
-        files.iter().map(|file| file.path.display().to_string()).collect()
+        files.iter().map(|file| file.path.display().to_string()).collect::<Vec<_>>()
     };
     let home = ("HOME", "/h");
     for (variables, expected) in [

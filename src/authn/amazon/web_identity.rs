@@ -24,7 +24,7 @@ pub(super) struct WebIdentity {
 
 impl WebIdentity {
     /// Asks STS for the role's credentials. STS's own client is asked and not the SDK's provider, which reads whatever
-    /// stands at the token's path to its end, sends a trailing newline with it, and logs.
+    /// stands at the token's path to its end, and sends a trailing newline with it.
     pub(super) async fn keys(&self, sdk: &Sdk) -> Result<Credentials, AmazonError> {
         let token = token(&self.token_file)?;
         let service = Service::Sts { role: Some(self.role.clone()) };

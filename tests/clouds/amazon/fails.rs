@@ -16,7 +16,8 @@ fn silent(_: &Request) -> Reply {
     Reply::Stall(Vec::new())
 }
 
-/// The failure has this sentence; for the table of how long that takes.
+/// The failure has this sentence; a line for the table of how long that takes.
+#[allow(clippy::print_stderr, reason = "the table is for whoever runs the test with --nocapture")]
 fn failed(told: &Told, what: &str, sentence: &str) {
     let story = told.failed();
     let line = story.lines().find(|line| line.contains(sentence));
@@ -319,13 +320,13 @@ fn whoever_fails_for_a_moment_is_asked_again_and_whoever_fails_on_is_told() {
         world.plain(INSTANCE, move |request| busy().unwrap_or_else(|| answering(request)));
         private(&world, &[&keys]);
         let runs = [
-            ("IRSA, STS fails", with_irsa(&world, PRIVATE).envs(&[NO_INSTANCE]), format!("{STS}:443 refuses: 503")),
+            ("IRSA, STS fails", with_irsa(&world, PRIVATE).envs(&[NO_INSTANCE]), format!("{STS}:443 fails: 503")),
             (
                 "Pod Identity, agent fails",
                 with_pod_identity(&world, PRIVATE).envs(&[NO_INSTANCE]),
-                "169.254.170.23:80 refuses: 500".to_owned(),
+                "169.254.170.23:80 fails: 500".to_owned(),
             ),
-            ("instance, metadata server fails", world.resolve(PRIVATE), "169.254.169.254:80 refuses: 500".to_owned()),
+            ("instance, metadata server fails", world.resolve(PRIVATE), "169.254.169.254:80 fails: 500".to_owned()),
         ];
         for (what, run, sentence) in runs {
             let told = run.told();

@@ -83,7 +83,7 @@ fn an_agent_may_be_on_localhost_and_the_images_nsswitch_is_not_believed() {
         .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://localhost:4000/x?role=1")
         .env("AWS_CONTAINER_AUTHORIZATION_TOKEN", &token)
         .told();
-    accepted(&told, "Amazon EKS Pod Identity from localhost");
+    accepted(&told, "Amazon container credentials from localhost");
 }
 
 #[test]
