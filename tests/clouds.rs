@@ -5,6 +5,7 @@
     clippy::disallowed_methods,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "a test fails by panicking, and waits for the processes that it starts"
 )]
@@ -19,6 +20,9 @@ mod azure;
 #[cfg(feature = "gcr")]
 #[path = "clouds/google.rs"]
 mod google;
+#[cfg(feature = "kube")]
+#[path = "support/kube_api.rs"]
+mod kube_api;
 #[path = "clouds/nobody.rs"]
 mod nobody;
 #[path = "support/oci.rs"]

@@ -327,6 +327,10 @@ fn a_mistake_in_our_own_flags_says_what_to_write() {
             "-image_pull_secrets=regcred,../x",
             r#"invalid value "regcred,../x" for flag -image_pull_secrets: it is not a name that Kubernetes allows there"#,
         ),
+        (
+            "-image_credential_helpers=gcr",
+            r#"invalid value "gcr" for flag -image_credential_helpers: the clouds are google, ecr and acr; leave the flag's value empty for none"#,
+        ),
         ("-image_exec_helpers=maybe", r#"invalid boolean value "maybe" for -image_exec_helpers: parse error"#),
     ] {
         // They are checked also when no image is to be looked up.
@@ -405,6 +409,15 @@ fn an_image_is_looked_up_as_the_flags_say() {
         service_account_dir: "/sa".into(),
     };
     assert_eq!(read, expected);
+}
+
+#[test]
+fn the_clouds_of_a_flag_that_is_repeated_add_up() {
+    let built = Cloud::ALL.into_iter().filter(|cloud| cloud.is_built());
+    let flags = built.clone().map(|cloud| format!("-image_credential_helpers={}", cloud.word()));
+    let args: Vec<String> =
+        ["-image=busybox", "-image_credential_helpers="].map(str::to_owned).into_iter().chain(flags).collect();
+    assert_eq!(lookup(&args.iter().map(String::as_str).collect::<Vec<_>>()).clouds, built.collect::<Vec<_>>());
 }
 
 #[test]

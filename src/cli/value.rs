@@ -608,4 +608,24 @@ mod tests {
             assert_eq!(client_certificate(os(text)), expected, "{text}");
         }
     }
+
+    #[test]
+    fn clouds_are_words_between_commas_of_those_that_were_built() {
+        let (built, absent): (Vec<Cloud>, Vec<Cloud>) = Cloud::ALL.into_iter().partition(|cloud| cloud.is_built());
+        let read = |text: &str| clouds(os(text)).map_err(|error| error.to_string());
+        assert_eq!((read(""), read(",")), (Ok(Vec::new()), Ok(Vec::new())));
+        let words: Vec<&str> = built.iter().map(|cloud| cloud.word()).collect();
+        assert_eq!(read(&words.join(",")), Ok(built.clone()));
+        for cloud in built {
+            assert_eq!(read(&format!(",{},", cloud.word())), Ok(vec![cloud]));
+        }
+        for cloud in absent {
+            let expected = format!("this entrypoint was built without the feature {}", cloud.feature());
+            assert_eq!(read(cloud.word()), Err(expected));
+        }
+        for unknown in ["gcr", "aws", "Google", " ", "none", "\u{e9}"] {
+            let expected = "the clouds are google, ecr and acr; leave the flag's value empty for none";
+            assert_eq!(read(unknown), Err(expected.to_owned()), "{unknown}");
+        }
+    }
 }

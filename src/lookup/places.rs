@@ -53,18 +53,29 @@ pub(super) async fn ask(attempt: Attempt<'_>) -> Result<Found, Failure> {
         let settings = Settings { patience, ..settings.clone() };
         let share = attempt.left() / u32::try_from(others + 1).unwrap_or(u32::MAX);
         let known = story.len();
-        let asked = tokio::time::timeout(share, attempt.ask_place(route, &settings, &pod, &mut story)).await;
-        let asked = asked.unwrap_or_else(|_| {
+        let mut identities = attempt.identities(route, &mut story);
+        let asking = attempt.ask_place(route, &settings, &pod, identities.as_mut(), &mut story);
+        let asked = tokio::time::timeout(share, asking).await.unwrap_or_else(|_| {
             story.extend(registry::in_force(attempt.network, route));
             Err((attempt.no_answer(route, share, alone), true))
         });
+        // The registry may repeat what its cloud's services were shown: it may be one of them.
+        let safe = |text: String| match &identities {
+            Some(identities) => identities.without_secrets(text),
+            None => text,
+        };
+        let told = story.split_off(known).into_iter();
+        let told = told.map(|Note { source, outcome }| Note { source: safe(source), outcome: safe(outcome) });
         // Sources that have nothing for one place have nothing for the next one either: that is told once.
-        let told = story.split_off(known);
-        let new = told.into_iter().filter(|note| !story.contains(note)).collect::<Vec<_>>();
+        let new = told.filter(|note| !story.contains(note)).collect::<Vec<_>>();
         story.extend(new);
         match asked {
-            Ok(image) => return Ok(attempt.found(route, image, story)),
+            Ok(image) => {
+                let credential = image.credential.map(safe);
+                return Ok(attempt.found(route, FetchedImage { credential, ..image }, story));
+            }
             Err((reason, retryable)) => {
+                let reason = safe(reason);
                 let said = Note::new(format!("{} ({})", route.reference.registry(), route.origin), reason);
                 story.push(said.clone());
                 without.push(Without { own: attempt.is_own(route), said, retryable });
@@ -102,18 +113,12 @@ impl Attempt<'_> {
         route.reference.to_string() == self.reference.to_string()
     }
 
-    /// Asks one place. A failure is a sentence, and whether time may mend it. Notes are left behind as they come, so that
-    /// they are there when the time is up.
-    async fn ask_place(
-        &self,
-        route: &Route,
-        settings: &Settings,
-        pod: &Pod<'_>,
-        story: &mut Vec<Note>,
-    ) -> Result<FetchedImage, (String, bool)> {
-        let Self { spec, host, network, wanted, trace, .. } = *self;
-        let registry = route.reference.registry();
-        let gathered = if route.credentials { pod.gather(&route.reference, story).await } else { Gathered::nothing() };
+    /// The pod's identities in the cloud that owns a place, if there is one that may be asked.
+    fn identities(&self, route: &Route, story: &mut Vec<Note>) -> Option<Identities<'_>> {
+        if !route.credentials {
+            return None;
+        }
+        let Self { spec, host, network, trace, .. } = *self;
         let setting = Setting {
             env: &host.env,
             network,
@@ -123,16 +128,30 @@ impl Attempt<'_> {
             now: SystemTime::now(),
             trace,
         };
-        let clouds = if route.credentials { Some(Identities::of(&setting, registry, &spec.clouds)) } else { None };
-        let (mut identities, left_out) = clouds.unwrap_or((None, None));
+        let (identities, left_out) = Identities::of(&setting, route.reference.registry(), &spec.clouds);
         story.extend(left_out);
-        let keychain = Chain::new(gathered.credentials, identities.as_mut());
+        identities
+    }
+
+    /// Asks one place. A failure is a sentence, and whether time may mend it. Notes are left behind as they come, so that
+    /// they are there when the time is up.
+    async fn ask_place(
+        &self,
+        route: &Route,
+        settings: &Settings,
+        pod: &Pod<'_>,
+        mut identities: Option<&mut Identities<'_>>,
+        story: &mut Vec<Note>,
+    ) -> Result<FetchedImage, (String, bool)> {
+        let Self { network, wanted, trace, .. } = *self;
+        let gathered = if route.credentials { pod.gather(&route.reference, story).await } else { Gathered::nothing() };
+        let keychain = Chain::new(gathered.credentials, identities.as_deref_mut());
         let asked = registry::fetch_image_telling(network, settings, route, wanted, keychain, story, trace).await;
         asked.map_err(|error| {
             let retryable = match error.retry() {
                 Retry::Useless => false,
                 Retry::WithMoreCredentials => {
-                    !gathered.complete || identities.as_ref().is_some_and(Identities::may_pass)
+                    !gathered.complete || identities.as_ref().is_some_and(|identities| identities.may_pass())
                 }
                 Retry::Worthwhile => true,
             };

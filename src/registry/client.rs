@@ -39,7 +39,7 @@ pub async fn fetch_image(
     trace: &Trace,
 ) -> Result<FetchedImage, FetchFailure> {
     let mut notes = Vec::new();
-    let (keychain, route) = (credentials.to_vec().into_iter(), Route::direct(reference.clone()));
+    let (keychain, route) = (Vec::from(credentials).into_iter(), Route::direct(reference.clone()));
     match fetch_image_telling(network, settings, &route, platform, keychain, &mut notes, trace).await {
         Ok(image) => Ok(FetchedImage { notes, ..image }),
         Err(error) => Err(FetchFailure { error, notes }),

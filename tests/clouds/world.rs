@@ -3,7 +3,10 @@
 //!
 //! The servers are emulators written for the tests. An assertion that fails in one fails the test when the world ends.
 
+mod sweep;
+
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,8 +15,6 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
@@ -42,6 +43,10 @@ pub struct World {
     hosts: RefCell<String>,
     servers: RefCell<Vec<(String, Server)>>,
     secrets: RefCell<Vec<String>>,
+    /// Everything that runs have said and left behind so far.
+    left: RefCell<Vec<String>>,
+    /// The files in the root that the test wrote itself.
+    written: RefCell<BTreeSet<PathBuf>>,
 }
 
 /// A run of the program that is being prepared.
@@ -98,14 +103,21 @@ impl World {
             hosts: RefCell::default(),
             servers: RefCell::default(),
             secrets: RefCell::default(),
+            left: RefCell::default(),
+            written: RefCell::default(),
         };
+        world.written.replace(files(&world.path("/")).into_iter().collect());
         world.named("127.0.0.1", &["localhost"]);
         Some(world)
     }
 
-    /// A secret that no output may hold, however it is told: also its base64, alone or behind a user's name.
+    /// A secret that no run may tell, whether before or after: on its outputs or in a file, the whole or its beginning, as
+    /// it is or encoded.
     pub fn secret(&self, text: &str) -> String {
-        self.secrets.borrow_mut().push(text.to_owned());
+        let mut secrets = self.secrets.borrow_mut();
+        if secrets.iter().all(|known| known != text) {
+            secrets.push(text.to_owned());
+        }
         text.to_owned()
     }
 
@@ -133,6 +145,15 @@ impl World {
     pub fn registry(&self, name: &str, door: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) {
         let content = Registry { layout: self.layout.clone(), authorization: None };
         self.secure(&[name], move |request| door(request).unwrap_or_else(|| content.answer(request)));
+    }
+
+    fn assert_that_no_secret_is_told_in(&self, texts: &[String]) {
+        for secret in self.secrets.borrow().iter() {
+            for text in texts {
+                let told = sweep::tells(text, secret);
+                assert!(told.is_none(), "{} of the secret {secret} in {text}", told.unwrap_or_default());
+            }
+        }
     }
 
     fn serve<R: Into<Reply>>(
@@ -173,6 +194,7 @@ impl World {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        self.written.borrow_mut().insert(path);
         inside.to_owned()
     }
 
@@ -244,12 +266,11 @@ impl Run<'_> {
             (command.output().unwrap(), since.elapsed())
         });
         let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
-        for secret in world.secrets.borrow().iter() {
-            let encoded = STANDARD.encode(secret);
-            for text in [&stdout, &stderr] {
-                assert!(!text.contains(secret.as_str()) && !text.contains(&encoded), "the secret {secret} in {text}");
-            }
-        }
+        let mut left = vec![stdout.clone(), stderr.clone()];
+        let own = files(&world.path("/")).into_iter().filter(|path| !world.written.borrow().contains(path));
+        left.extend(own.map(|path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()));
+        world.assert_that_no_secret_is_told_in(&left);
+        world.left.borrow_mut().extend(left);
         Told { code: output.status.code(), stdout, stderr, took }
     }
 }
@@ -275,10 +296,24 @@ impl Drop for World {
         let ended = self.inside.take().map(|inside| inside.send(Box::new(move || drop(servers))));
         let thread = self.thread.take().map(JoinHandle::join);
         if !std::thread::panicking() {
+            // What was made a secret after a run was one before.
+            self.assert_that_no_secret_is_told_in(&self.left.borrow());
             assert!(matches!(ended, Some(Ok(()))), "the world was there to the end");
             assert!(matches!(thread, Some(Ok(()))), "an emulator was asked what it was not to be asked");
         }
     }
+}
+
+/// All regular files below a directory.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let below = |entry: fs::DirEntry| -> Vec<PathBuf> {
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => files(&entry.path()),
+            kind if kind.is_file() => vec![entry.path()],
+            _ => Vec::new(),
+        }
+    };
+    fs::read_dir(dir).unwrap().flat_map(|entry| below(entry.unwrap())).collect()
 }
 
 /// Moves the calling thread into a network of its own, and the program into the root.

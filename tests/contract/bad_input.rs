@@ -8,7 +8,7 @@ use super::{assert_failed, assert_left, executable, in_tekton, internal, lines};
 
 /// A flag, a wrong value, the exit code, and how the sentence about it starts. `FILE` is a file where a directory should
 /// be.
-const WRONG: [(&str, &str, i32, &str); 45] = [
+const WRONG: [(&str, &str, i32, &str); 46] = [
     ("breakpoint_on_failure", "maybe", 2, r#"invalid boolean value "maybe" for -breakpoint_on_failure: parse error"#),
     ("debug_before_step", "2", 2, r#"invalid boolean value "2" for -debug_before_step: parse error"#),
     ("wait_file_content", "yes", 2, r#"invalid boolean value "yes" for -wait_file_content: parse error"#),
@@ -34,6 +34,7 @@ const WRONG: [(&str, &str, i32, &str); 45] = [
     ("image_registry_map_only", "r", 2, r#"invalid boolean value "r" for -image_registry_map_only: parse error"#),
     ("image_registry_mirror", "ftp://m:1", 2, r#"invalid value "ftp://m:1" for flag -image_registry_mirror: "#),
     ("image_pull_secrets", "a,..", 2, r#"invalid value "a,.." for flag -image_pull_secrets: "#),
+    ("image_credential_helpers", "gcr", 2, r#"invalid value "gcr" for flag -image_credential_helpers: "#),
     ("taskrun_namespace", "A", 2, r#"invalid value "A" for flag -taskrun_namespace: "#),
     ("taskrun_service_account", "../x", 2, r#"invalid value "../x" for flag -taskrun_service_account: "#),
     ("basic-git", "none", 2, r#"invalid value "none" for flag -basic-git: expect entries of the form secret=url"#),

@@ -120,6 +120,12 @@ impl Answer {
         Self::new(200).header("Content-Type", "application/json").body(body)
     }
 
+    /// With this status.
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
     /// With one more header.
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));

@@ -1,15 +1,20 @@
 //! The pod's own identity in the cloud that owns a registry: one source after the other, each with its own limits.
 //!
 //! Nobody is asked before the registry has refused everything else, and no cloud is asked for a host that is not its own.
+#![cfg_attr(
+    not(all(feature = "gcr", feature = "ecr", feature = "acr")),
+    allow(dead_code, unused_imports, unused_variables, reason = "each cloud uses a part of this")
+)]
 
 mod http;
 mod limits;
+mod secrets;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::SystemTime;
 
-pub(crate) use self::http::{Answer, CloudHttp, CloudHttpError, Question};
+pub(crate) use self::http::{Answer, CloudHttp, CloudHttpError, Question, host_and_port, is_metadata};
 pub use self::limits::Limits;
 pub(crate) use self::limits::{Hung, within};
 #[cfg(feature = "ecr")]
@@ -19,7 +24,7 @@ use super::azure;
 #[cfg(feature = "gcr")]
 use super::google;
 use crate::cloud::{Cloud, CloudRegistry};
-use crate::credential::{Credential, Note};
+use crate::credential::{Credential, Keychain, Note};
 use crate::host::Env;
 use crate::http::Network;
 use crate::trace::Trace;
@@ -131,18 +136,30 @@ impl<'a> Identities<'a> {
                 }
                 Err(error) => {
                     self.passing |= error.is_passing();
-                    let note = Note::failed(source.to_string(), &error);
-                    story.push(Note { outcome: self.context.http.without_secrets(note.outcome), ..note });
+                    let Note { source, outcome } = Note::failed(source.to_string(), &error);
+                    story.push(Note { source: self.without_secrets(source), outcome: self.without_secrets(outcome) });
                 }
             }
         }
         None
     }
 
+    /// What others say, without the secrets that the cloud's services were shown.
+    #[must_use]
+    pub fn without_secrets(&self, text: String) -> String {
+        self.context.http.without_secrets(text)
+    }
+
     /// Whether a source failed in a way that may pass: another attempt may find more.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         self.passing
+    }
+}
+
+impl Keychain for Identities<'_> {
+    async fn next_credential(&mut self, story: &mut Vec<Note>) -> Option<Credential> {
+        self.next(story).await
     }
 }
 
