@@ -88,7 +88,7 @@ fn a_registry_that_repeats_the_token_is_not_repeated() {
         let token = form.iter().find(|(name, _)| name == "access_token");
         token.map(|(_, token)| errors(400, "BAD", &format!("bad {token}"))).or_else(|| acr.door(request))
     });
-    let words = &["team.azurecr.io:443 answered 400: BAD: bad "];
+    let words = &["team.azurecr.io:443 answered 400: BAD: bad (a secret)"];
     fails("exchange: a token repeated", by_secret(world.resolve(TEAM), &secret), SECRET, words);
 }
 
