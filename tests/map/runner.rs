@@ -209,7 +209,7 @@ fn a_registry_behind_a_map_by_http_is_shown_the_pull_secret_that_is_for_it() {
     };
     for (key, found) in [("registry:5000", true), (ON_NODE, false)] {
         // Its port is the pod's.
-        let api = cluster.pod.inside(move || secrets(key).start());
+        let api = cluster.pod.keep(move || secrets(key).start());
         fs::create_dir_all(cluster.path("account")).unwrap();
         api.mount(&cluster.path("account"), "ci", "builder");
         let own = api.env();
@@ -218,7 +218,6 @@ fn a_registry_behind_a_map_by_http_is_shown_the_pull_secret_that_is_for_it() {
         assert_eq!(code, Some(if found { 0 } else { 1 }), "{key}: {story}{stderr}");
         let used = "Credential  pull secret ci/regcred of the service account, key \"registry:5000\"\n";
         assert_eq!(story.contains(used), found, "{story}");
-        cluster.pod.inside(move || drop(api));
     }
 }
 

@@ -34,6 +34,12 @@ pub struct Netns {
     _hosts: tempfile::TempDir,
 }
 
+/// Something that is dropped in the network in which it was made: a server is woken there, for example.
+pub struct Kept<'n, T: Send + 'static> {
+    network: &'n Netns,
+    thing: Option<T>,
+}
+
 /// A program that runs in a network until this is dropped.
 pub struct Running(Child);
 
@@ -71,6 +77,11 @@ impl Netns {
         let job = Box::new(move || drop(done.send(job())));
         self.inside.as_ref().unwrap().send(job).unwrap();
         result.recv().expect("what was done inside did not panic")
+    }
+
+    /// Makes something inside that is to end there too.
+    pub fn keep<T: Send + 'static>(&self, make: impl FnOnce() -> T + Send + 'static) -> Kept<'_, T> {
+        Kept { network: self, thing: Some(self.inside(make)) }
     }
 
     /// `ip`, inside.
@@ -138,6 +149,21 @@ impl Netns {
                 }
             });
         });
+    }
+}
+
+impl<T: Send + 'static> std::ops::Deref for Kept<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.thing.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl<T: Send + 'static> Drop for Kept<'_, T> {
+    fn drop(&mut self) {
+        let thing = self.thing.take();
+        self.network.inside(move || drop(thing));
     }
 }
 
