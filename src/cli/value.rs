@@ -51,6 +51,12 @@ pub(super) enum ValueCause {
     Platform,
     #[error("a registry is written as host or host:port, without a scheme and without a path")]
     Registry,
+    #[error(
+        "write tcp://HOST:PORT, http://HOST[:PORT]/PATH, https://HOST[:PORT]/PATH or docker, and commas between them"
+    )]
+    Endpoint,
+    #[error("an endpoint is asked without a user and a password: leave out what stands before the @")]
+    EndpointUser,
     #[error("the clouds are google, ecr and acr; leave the flag's value empty for none")]
     Cloud,
     #[error("this entrypoint was built without the feature {feature}")]
@@ -258,7 +264,7 @@ pub(super) fn platform(value: &OsStr) -> Result<Option<String>, ValueCause> {
 }
 
 /// Whether a text is `host` or `host:port`. An IPv6 address stands in brackets.
-fn is_registry(text: &str) -> bool {
+pub(super) fn is_registry(text: &str) -> bool {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         Some(_) | None => (text, None),
@@ -272,7 +278,7 @@ fn is_registry(text: &str) -> bool {
 }
 
 /// The elements between commas that are not empty.
-fn elements(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn elements(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').filter(|element| !element.is_empty())
 }
 
