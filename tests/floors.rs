@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 8] = [
     &["run"],
     &["commands"],
     &["cli", "endpoints", "lookup", "report", "setup", "step"],
-    &["authn", "kube", "registry"],
+    &["authn", "daemon", "kube", "registry"],
     &["http"],
     &["credential", "go_json", "go_path", "image", "note", "outcome", "spec", "trace"],
     &["cloud", "host", "log", "quote", "secret", "sys"],

@@ -40,6 +40,42 @@ pub enum HttpError {
         /// Why.
         source: Box<rustls::Error>,
     },
+    /// The file of a private key cannot be read.
+    #[error("cannot read the private key in {}", path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file of a private key is broken. What is wrong with it is not shown: it may be a part of the key.
+    #[error("{} is not a PEM file", path.display())]
+    BrokenKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file of a private key has something else in it.
+    #[error("{} holds no private key in PEM form that can be read without a password", path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A key and a certificate that do not belong together.
+    #[error("the private key in {} is not the key of the certificate in {}", key.display(), certificate.display())]
+    Strangers {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+    },
+    /// A key or a certificate of a kind that cannot be shown.
+    #[error("the certificate in {} and the private key in {} cannot be used", certificate.display(), key.display())]
+    BadIdentity {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+    },
     /// A proxy variable holds no proxy's address. Its value is not shown: it may hold a password.
     #[error("the environment variable {variable} does not hold the address of a proxy (http://HOST:PORT)")]
     Proxy {
@@ -140,6 +176,17 @@ impl Unanswered {
             | Self::NotHttp
             | Self::Other(_) => false,
         }
+    }
+}
+
+impl Unanswered {
+    /// What the system said, where it was the system that refused, and in no way that has a kind of its own here: the
+    /// path of a socket that is not there, or may not be used.
+    #[must_use]
+    pub fn system(&self) -> Option<&io::Error> {
+        let Self::Other(error) = self else { return None };
+        let causes = std::iter::successors(Some(error as &(dyn StdError + 'static)), |error| inner(*error));
+        causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).find(|error| error.raw_os_error().is_some())
     }
 }
 

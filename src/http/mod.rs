@@ -4,6 +4,7 @@
 //! `nsswitch.conf` (getaddrinfo is never called), and bodies that never end (every read has a limit).
 
 mod error;
+mod identity;
 mod named;
 mod names;
 mod proxy;
@@ -18,9 +19,11 @@ use std::time::Duration;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 
 pub use self::error::{HttpError, Unanswered};
+pub use self::identity::Identity;
 pub use self::named::is_named;
 use self::names::Names;
 pub use self::names::{NameFiles, ResolveError};
@@ -168,14 +171,46 @@ impl Network {
     ///
     /// As [`Network::client`].
     pub fn client_believing(&self, host: &str, trust: &Trust, proxies: Proxies) -> Result<reqwest::Client, HttpError> {
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        // What is no name of a server cannot be connected to either.
-        let believed = ServerName::try_from(bare.to_owned()).ok();
-        self.client_with(self.tls_believing(believed, trust)?, proxies)
+        self.client_with(self.tls_of(server_name(host), None, trust)?, proxies)
     }
 
-    fn client_with(&self, tls: ClientConfig, proxies: Proxies) -> Result<reqwest::Client, HttpError> {
-        let mut builder = reqwest::Client::builder()
+    /// A client that shows who it is to every server that asks for a certificate: it is for one server. If `believed`
+    /// is that server's host, any certificate of its will do, as for [`Network::client_believing`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Network::client`].
+    pub fn client_showing(
+        &self,
+        identity: &Identity,
+        believed: Option<&str>,
+        trust: &Trust,
+        proxies: Proxies,
+    ) -> Result<reqwest::Client, HttpError> {
+        self.client_with(self.tls_of(believed.and_then(server_name), Some(identity), trust)?, proxies)
+    }
+
+    /// A client of the server behind a socket of this machine, whatever the host of a URL is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Network::client`].
+    pub fn client_behind(&self, socket: &Path) -> Result<reqwest::Client, HttpError> {
+        let builder = self.builder(self.tls(&Trust::default())?).unix_socket(socket);
+        builder.build().map_err(|source| HttpError::Client { source })
+    }
+
+    /// A certificate to show and its key, from PEM files, which may be one.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be used, named, or two that do not belong together.
+    pub fn identity(&self, certificate: &Path, key: &Path) -> Result<Identity, HttpError> {
+        Identity::read(certificate, key, &self.provider)
+    }
+
+    fn builder(&self, tls: ClientConfig) -> reqwest::ClientBuilder {
+        reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .dns_resolver(Arc::clone(&self.names))
             .user_agent(USER_AGENT)
@@ -185,7 +220,11 @@ impl Network {
             .retry(reqwest::retry::never())
             .referer(false)
             // Without this reqwest would read the process environment by rules that are not Go's.
-            .no_proxy();
+            .no_proxy()
+    }
+
+    fn client_with(&self, tls: ClientConfig, proxies: Proxies) -> Result<reqwest::Client, HttpError> {
+        let mut builder = self.builder(tls);
         if proxies == Proxies::FromEnvironment && !self.proxies.is_empty() {
             let settings = self.proxies.clone();
             builder = builder
@@ -200,10 +239,15 @@ impl Network {
     ///
     /// As [`Network::client`].
     pub fn tls(&self, trust: &Trust) -> Result<ClientConfig, HttpError> {
-        self.tls_believing(None, trust)
+        self.tls_of(None, None, trust)
     }
 
-    fn tls_believing(&self, believed: Option<ServerName<'static>>, trust: &Trust) -> Result<ClientConfig, HttpError> {
+    fn tls_of(
+        &self,
+        believed: Option<ServerName<'static>>,
+        identity: Option<&Identity>,
+        trust: &Trust,
+    ) -> Result<ClientConfig, HttpError> {
         let mut roots = RootCertStore::empty();
         let mut named = Vec::new();
         if trust.public_roots {
@@ -223,8 +267,19 @@ impl Network {
         let system = trust.public_roots.then(|| Arc::clone(&self.roots));
         let verifier = Verifier::new(roots, named, system, believed, Arc::clone(&self.provider))
             .map_err(|source| HttpError::Tls { source: rustls::Error::General(source.to_string()) })?;
-        Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+        Ok(match identity {
+            Some(identity) => {
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&identity.0))))
+            }
+            None => builder.with_no_client_auth(),
+        })
     }
+}
+
+/// The name of a URL's host, as certificates have it. What is no name of a server cannot be connected to either.
+fn server_name(host: &str) -> Option<ServerName<'static>> {
+    ServerName::try_from(host.trim_start_matches('[').trim_end_matches(']').to_owned()).ok()
 }
 
 /// The certificates of a PEM file; at least one.

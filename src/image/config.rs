@@ -57,7 +57,7 @@ struct RawRun {
 }
 
 /// A list of words, null for none, or one word without a list, as old images have it and Docker reads it.
-fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+pub(crate) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     deserializer.deserialize_any(Words)
 }
 
