@@ -41,7 +41,7 @@ pub struct Missing {
 impl Failure {
     /// A failure without an answer.
     #[must_use]
-    pub(super) fn of(endpoints: &[Endpoint], reason: String) -> Self {
+    pub(super) fn of<'a>(endpoints: impl IntoIterator<Item = &'a Endpoint>, reason: String) -> Self {
         Self::Broken { endpoints: names(endpoints), reason }
     }
 }
@@ -69,8 +69,8 @@ impl fmt::Display for Missing {
 }
 
 /// Endpoints, for a sentence.
-pub(super) fn names(endpoints: &[Endpoint]) -> String {
-    let names: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
+pub(super) fn names<'a>(endpoints: impl IntoIterator<Item = &'a Endpoint>) -> String {
+    let names: Vec<String> = endpoints.into_iter().map(ToString::to_string).collect();
     names.join(", ")
 }
 

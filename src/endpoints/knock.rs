@@ -8,10 +8,12 @@ use reqwest::{Response, Url};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::daemon;
 use crate::host::Env;
 use crate::http::{Network, Proxies, Trust, Unanswered};
 use crate::spec::Endpoint;
 use crate::sys::cause::{Cause, chain};
+use crate::trace::Trace;
 
 /// How many addresses of one name are tried.
 const ADDRESSES: usize = 4;
@@ -20,12 +22,40 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// How much of a redirect's target is shown, in bytes.
 const SHOWN: usize = 200;
 
-/// Whether the endpoint answers as it should; the reason, if not.
-pub(super) async fn once(endpoint: &Endpoint, env: &Env) -> Result<(), String> {
+/// Why an endpoint did not answer as it should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// A phrase that goes behind the endpoint and a colon.
+    pub(super) reason: String,
+    /// Whether time may mend it.
+    pub(super) may_pass: bool,
+}
+
+impl Refusal {
+    /// For now.
+    pub(super) fn for_now(reason: String) -> Self {
+        Self { reason, may_pass: true }
+    }
+
+    fn for_good(reason: String) -> Self {
+        Self { reason, may_pass: false }
+    }
+}
+
+/// Whether the endpoint answers as it should.
+pub(super) async fn once(endpoint: &Endpoint, env: &Env) -> Result<(), Refusal> {
     match endpoint {
-        Endpoint::Tcp { host, port } => tcp(host, *port).await,
+        Endpoint::Tcp { host, port } => tcp(host, *port).await.map_err(Refusal::for_now),
         Endpoint::Http { url } => http(url, env).await,
         Endpoint::Docker => docker(env).await,
+    }
+}
+
+/// What to say of an endpoint that let its time pass without a word.
+pub(super) fn silence(endpoint: &Endpoint, env: &Env) -> String {
+    match (endpoint, daemon::address(env)) {
+        (Endpoint::Docker, Ok(address)) => format!("no answer from the daemon at {address} in time"),
+        (Endpoint::Docker | Endpoint::Tcp { .. } | Endpoint::Http { .. }, _) => "no answer in time".to_owned(),
     }
 }
 
@@ -47,28 +77,32 @@ async fn tcp(host: &str, port: u16) -> Result<(), String> {
 }
 
 /// A GET, whose answer counts by its status alone.
-async fn http(url: &str, env: &Env) -> Result<(), String> {
-    let url: Url = url.parse().map_err(|error| format!("it is no address: {error}"))?;
-    let network = Network::new(env).map_err(|error| chain(&error))?;
-    let client = network.client(&Trust::default(), Proxies::FromEnvironment).map_err(|error| chain(&error))?;
+async fn http(url: &str, env: &Env) -> Result<(), Refusal> {
+    let url: Url = url.parse().map_err(|error| Refusal::for_good(format!("it is no address: {error}")))?;
+    let network = Network::new(env).map_err(|error| Refusal::for_good(chain(&error)))?;
+    let client =
+        network.client(&Trust::default(), Proxies::FromEnvironment).map_err(|error| Refusal::for_now(chain(&error)))?;
     let reason = match client.get(url.clone()).header(CONNECTION, "close").send().await.map_err(Unanswered::from) {
         Ok(response) if response.status().is_success() => return Ok(()),
         Ok(response) => status(&response),
-        Err(error) => {
-            let mut reason = chain(&error);
-            if let Unanswered::UnknownAuthority = error {
-                reason.push_str("; let SSL_CERT_FILE name a PEM file with it");
-                for note in network.roots_in_force() {
-                    reason.push_str(&format!("; {note}"));
-                }
-            }
-            reason
-        }
+        Err(error) => unanswered(&error, &network),
     };
-    Err(match network.proxy_in_force(&url) {
+    Err(Refusal::for_now(match network.proxy_in_force(&url) {
         Some(note) => format!("{reason}; {note}"),
         None => reason,
-    })
+    }))
+}
+
+/// What to say where there was no answer.
+fn unanswered(error: &Unanswered, network: &Network) -> String {
+    let mut reason = chain(error);
+    if let Unanswered::UnknownAuthority = error {
+        reason.push_str("; let SSL_CERT_FILE name a PEM file with it");
+        for note in network.roots_in_force() {
+            reason.push_str(&format!("; {note}"));
+        }
+    }
+    reason
 }
 
 /// What to say of an answer that is none of success.
@@ -87,6 +121,9 @@ fn status(response: &Response) -> String {
 }
 
 /// The daemon's own ping.
-async fn docker(_env: &Env) -> Result<(), String> {
-    Err("a Docker daemon cannot be asked yet".to_owned())
+async fn docker(env: &Env) -> Result<(), Refusal> {
+    let network = Network::new(env).map_err(|error| Refusal::for_good(chain(&error)))?;
+    daemon::ping(&network, env, &Trace::default())
+        .await
+        .map_err(|error| Refusal { reason: chain(&error), may_pass: error.may_pass() })
 }

@@ -13,15 +13,14 @@ use super::document::{Failure, Missing};
 use super::knock;
 use super::pause;
 use crate::host::Env;
-use crate::http::Network;
 use crate::log;
 use crate::quote::OneLine;
 use crate::spec::{Endpoint, EndpointsSpec};
-use crate::sys::cause::chain;
+use crate::sys::cause::Cause;
 use crate::sys::poll;
 
-/// Bounds one try. It is more than a name may take to be resolved, so that silent name servers are told as such.
-const TRY: Duration = Duration::from_secs(10);
+/// Bounds one try. It is more than a name, a connection or a daemon's answer may take by itself, so that their own words are told.
+const TRY: Duration = Duration::from_secs(12);
 /// How long an endpoint may take before the log tells what is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest that a wait can be: clocks do not reach further than some centuries.
@@ -31,21 +30,15 @@ const REASON: usize = 1024;
 
 /// Waits for all of them.
 pub(super) fn wait(spec: &EndpointsSpec, env: &Env) -> Result<(), Failure> {
-    let broken = |reason: String| Failure::of(&spec.endpoints, OneLine(reason).to_string());
-    // A proxy variable that names no proxy will not be mended by time. Where no proxy can be meant it does not matter.
-    if spec.endpoints.iter().any(|endpoint| !matches!(endpoint, Endpoint::Tcp { .. })) {
-        Network::new(env).map_err(|error| broken(chain(&error)))?;
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| broken(format!("the asynchronous runtime cannot be started: {error}")))?;
-    let missing = runtime.block_on(everything(spec, env));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Failure::of(&spec.endpoints, format!("the asynchronous runtime cannot be started: {}", Cause(&error)))
+    })?;
+    let missing = runtime.block_on(everything(spec, env))?;
     if missing.is_empty() { Ok(()) } else { Err(Failure::Late { missing, limit: spec.timeout }) }
 }
 
-/// What has not answered when the time is up, in the order of the command line.
-async fn everything(spec: &EndpointsSpec, env: &Env) -> Vec<Missing> {
+/// What has not answered when the time is up, in the order of the command line. What will never answer ends it at once.
+async fn everything(spec: &EndpointsSpec, env: &Env) -> Result<Vec<Missing>, Failure> {
     let env = Arc::new(env.clone());
     let deadline = Instant::now() + spec.timeout.min(LONGEST);
     let mut asked = JoinSet::new();
@@ -56,38 +49,48 @@ async fn everything(spec: &EndpointsSpec, env: &Env) -> Vec<Missing> {
     let mut missing = Vec::new();
     while let Some(ended) = asked.join_next().await {
         match ended {
-            Ok((index, Some(late))) => missing.push((index, late)),
-            Ok((_, None)) => {}
+            Ok((_, End::Answered)) => {}
+            Ok((index, End::Late(late))) => missing.push((index, late)),
+            Ok((index, End::Never(reason))) => return Err(Failure::of(spec.endpoints.get(index), reason)),
             // A defect of ours: the child has no answer then, and the parent says so.
             Err(error) => std::panic::resume_unwind(Box::new(error.to_string())),
         }
     }
     missing.sort_by_key(|(index, _)| *index);
-    missing.into_iter().map(|(_, late)| late).collect()
+    Ok(missing.into_iter().map(|(_, late)| late).collect())
 }
 
-/// Tries one endpoint until it answers; `None` then.
-async fn until_it_answers(endpoint: &Endpoint, env: &Env, deadline: Instant) -> Option<Missing> {
+/// How the asking of one endpoint ends.
+enum End {
+    Answered,
+    /// The time was up.
+    Late(Missing),
+    /// No time will mend it.
+    Never(String),
+}
+
+/// Tries one endpoint until it answers.
+async fn until_it_answers(endpoint: &Endpoint, env: &Env, deadline: Instant) -> End {
     let last = Last::default();
     let mut telling = JoinSet::new();
     telling.spawn(tell(endpoint.to_string(), last.clone()));
     let mut tries = 0_u32;
     loop {
         tries = tries.saturating_add(1);
-        let started = Instant::now();
         let knock = pin!(knock::once(endpoint, env));
-        match timeout_at(deadline.min(started + TRY), knock).await {
-            Ok(Ok(())) => return None,
-            Ok(Err(reason)) => last.set(&reason),
+        match timeout_at(deadline.min(Instant::now() + TRY), knock).await {
+            Ok(Ok(())) => return End::Answered,
+            Ok(Err(refusal)) if refusal.may_pass => last.set(&refusal.reason),
+            Ok(Err(refusal)) => return End::Never(one_line(&refusal.reason)),
             // What the deadline has cut short says less than the try before it.
             Err(_) if Instant::now() >= deadline && last.get().is_some() => {}
-            Err(_) => last.set("no answer in time"),
+            Err(_) => last.set(&knock::silence(endpoint, env)),
         }
         let pause = pause::after(tries, pause::some_number());
         sleep_until(deadline.min(Instant::now() + pause)).await;
         if Instant::now() >= deadline {
             let reason = last.get().unwrap_or_default();
-            return Some(Missing { endpoint: endpoint.to_string(), reason, tries });
+            return End::Late(Missing { endpoint: endpoint.to_string(), reason, tries });
         }
     }
 }
@@ -111,12 +114,17 @@ struct Last(Arc<Mutex<Option<String>>>);
 impl Last {
     /// Keeps a reason, which others had a hand in.
     fn set(&self, reason: &str) {
-        let mut reason = OneLine(reason.to_owned()).to_string();
-        reason.truncate(reason.floor_char_boundary(REASON));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(one_line(reason));
     }
 
     fn get(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// A reason as a part of one line, not too long a one.
+fn one_line(reason: &str) -> String {
+    let mut reason = OneLine(reason.to_owned()).to_string();
+    reason.truncate(reason.floor_char_boundary(REASON));
+    reason
 }

@@ -64,3 +64,33 @@ pub(super) fn asked_behind_them(spec: &StepSpec) -> Option<&LookupSpec> {
         CommandSource::Image(_) | CommandSource::Given(_) | CommandSource::PlatformTable => None,
     }
 }
+
+#[cfg(all(test, feature = "lookup"))]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::cli::{self, Invocation};
+
+    fn step(endpoints: &str, sources: &[ImageSource]) -> StepSpec {
+        let argv = ["entrypoint", "-image", "busybox", "-wait_endpoints", endpoints].map(OsString::from);
+        let Ok(Invocation::Step(mut step)) = cli::parse(&argv) else { panic!("a step") };
+        let CommandSource::Image(image) = &mut step.command else { panic!("an image") };
+        image.sources = sources.to_vec();
+        *step
+    }
+
+    #[test]
+    fn an_image_that_the_awaited_daemon_may_have_is_asked_for_behind_the_wait() {
+        let both = [ImageSource::Registry, ImageSource::Docker];
+        for (endpoints, sources, later) in [
+            ("docker", &both[..], true),
+            ("tcp://a:1,docker", &both[1..], true),
+            ("docker", &both[..1], false),
+            ("tcp://docker:2376", &both[..], false),
+            ("", &both[..], false),
+        ] {
+            assert_eq!(asked_behind_them(&step(endpoints, sources)).is_some(), later, "{endpoints} {sources:?}");
+        }
+    }
+}

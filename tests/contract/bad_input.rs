@@ -24,7 +24,12 @@ const WRONG: [(&str, &str, i32, &str); 42] = [
     ("termination_containers", "many", 2, r#"invalid value "many" for flag -termination_containers: "#),
     ("image_lookup_timeout", "0", 2, r#"invalid value "0" for flag -image_lookup_timeout: it must be longer than"#),
     ("wait_endpoints", "db:5432", 2, r#"invalid value "db:5432" for flag -wait_endpoints: write tcp://HOST:PORT, "#),
-    ("wait_endpoints", "http://u:p@h/", 2, r#"invalid value "http://u:p@h/" for flag -wait_endpoints: an endpoint is "#),
+    (
+        "wait_endpoints",
+        "http://u:p@h/",
+        2,
+        r#"invalid value "http://u:p@h/" for flag -wait_endpoints: an endpoint is "#,
+    ),
     ("wait_endpoints_timeout", "-1s", 2, r#"invalid value "-1s" for flag -wait_endpoints_timeout: it must be longer"#),
     ("image_platform", "linux", 2, r#"invalid value "linux" for flag -image_platform: "#),
     ("image_registry_certificate", "/ca", 2, r#"invalid value "/ca" for flag -image_registry_certificate: "#),
