@@ -65,7 +65,8 @@ pub(super) fn asked_behind_them(spec: &StepSpec) -> Option<&LookupSpec> {
     }
 }
 
-#[cfg(all(test, feature = "lookup"))]
+#[cfg(feature = "lookup")]
+#[cfg(test)]
 mod tests {
     use std::ffi::OsString;
 
