@@ -263,13 +263,14 @@ fn the_same_is_told_as_json() {
         story,
         json!({
             "image": format!("{host}/team/tool:v1"),
+            "daemon": null,
             "command": ["/bin/app", "x"],
             "error": null,
             "entrypoint": ["/bin/app"],
             "cmd": ["cmd"],
             "platform": format!("linux/{}", architecture()),
             "wanted_platform": null,
-            "digests": {"index": null, "manifest": digest(&image), "config": config_digest(&world, &image)},
+            "digests": {"index": null, "manifest": digest(&image), "config": config_digest(&world, &image), "repository": null},
             "credential": null,
             "notes": null,
             "requests": null,
@@ -425,7 +426,10 @@ fn a_registry_that_is_not_there_is_told_with_every_try_outside_a_cluster() {
     assert_eq!(story["image"], format!("{host}/team/tool:v1"));
     assert!(story["error"].as_str().unwrap().ends_with("connection refused"), "{story}");
     assert!(story["notes"][0]["outcome"].as_str().unwrap().starts_with("not in a cluster: "), "{story}");
-    assert!(story["digests"] == json!({"index": null, "manifest": null, "config": null}), "{story}");
+    assert!(
+        story["digests"] == json!({"index": null, "manifest": null, "config": null, "repository": null}),
+        "{story}"
+    );
     // On loopback plain http is tried too.
     let tries = ["https", "http"].map(|scheme| format!("{scheme}://{host}/v2/team/tool/manifests/v1"));
     let requests = story["requests"].as_array().unwrap();

@@ -34,16 +34,17 @@ pub(super) fn command() -> Command {
         .args(credentials())
         .next_help_heading("Asking the image's registry (with -image, run-image and resolve)")
         .args(lookup())
+        .args(sources())
 }
 
 /// The flags of a lookup without a step.
 pub(super) fn lookup_command() -> Command {
-    bare().args(lookup())
+    bare().args(lookup()).args(sources())
 }
 
 /// The flags of `resolve`; only its own have a heading.
 pub(super) fn resolve_command() -> Command {
-    bare().args(lookup()).next_help_heading("How resolve tells what it found").args(told())
+    bare().args(lookup()).args(sources()).next_help_heading("How resolve tells what it found").args(told())
 }
 
 fn bare() -> Command {
@@ -247,10 +248,26 @@ fn lookup() -> [Arg; 11] {
     ]
 }
 
-fn told() -> [Arg; 1] {
-    [valued("o", "FORMAT", value::format).default_value("text").help(
-        "Of resolve only: text for people, or json, which is one object.\nExample: entrypoint resolve busybox -o json",
+/// Who is asked.
+fn sources() -> [Arg; 1] {
+    [valued("image_sources", "SOURCE,...", value::sources).default_value("registry").help(
+        "Who is asked what the image runs, in this order, until somebody has it: registry, the image's own; docker, the \
+         daemon that DOCKER_HOST names (unix:///var/run/docker.sock without it, podman's service too; TLS by \
+         DOCKER_TLS_VERIFY and DOCKER_CERT_PATH).\nExample: -image_sources docker,registry",
     )]
+}
+
+fn told() -> [Arg; 2] {
+    [
+        valued("o", "FORMAT", value::format).default_value("text").help(
+            "Of resolve only: text for people, or json, which is one object.\n\
+             Example: entrypoint resolve busybox -o json",
+        ),
+        valued("source", "SOURCE", value::source).help(
+            "Of resolve only: ask this one, registry or docker, whatever -image_sources says.\n\
+             Example: entrypoint resolve busybox -source docker",
+        ),
+    ]
 }
 
 /// A flag with an argument.

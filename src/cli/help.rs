@@ -128,6 +128,6 @@ mod tests {
     fn help_fits_a_wide_terminal_and_ends_with_a_line_break() {
         let text = text(&flags::command());
         assert!(text.lines().all(|line| line.len() <= 120 && line.trim_end() == line), "{text}");
-        assert!(text.ends_with(" resolve busybox -o json\n"), "{text}");
+        assert!(text.ends_with(" resolve busybox -source docker\n"), "{text}");
     }
 }

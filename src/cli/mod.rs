@@ -158,7 +158,11 @@ fn run_image(given: OfImage<'_>, built: Built) -> Result<Invocation, Fault> {
 fn resolve(given: OfImage<'_>, built: Built) -> Result<Invocation, Fault> {
     let Some((mut flags, args)) = flags_and_args(given, flags::resolve_command())? else { return Ok(help()) };
     let format = flags.remove_one("o").unwrap_or_default();
-    let lookup = step::lookup_of(flags, given.image, built)?;
+    let source = flags.remove_one("source");
+    let mut lookup = step::lookup_of(flags, given.image, built)?;
+    if let Some(source) = source {
+        lookup.sources = vec![source];
+    }
     Ok(Invocation::Resolve { lookup: Box::new(lookup), args, format })
 }
 

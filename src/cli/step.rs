@@ -191,7 +191,7 @@ fn lookup(flags: &mut ArgMatches, image: String, mounted: Vec<MountedSecret>) ->
         map_only: false,
         registry_configs: Vec::new(),
         client_certificates: Vec::new(),
-        sources: vec![ImageSource::Registry],
+        sources: flags.remove_one("image_sources").unwrap_or_else(|| vec![ImageSource::Registry]),
         platform: flags.remove_one::<Option<String>>("image_platform").flatten(),
         timeout: flags.remove_one::<Duration>("image_lookup_timeout").unwrap_or(LookupSpec::TIMEOUT),
         service_account_dir: flags

@@ -78,7 +78,7 @@ const RESOLVE: Form = Form {
     name: "resolve",
     arguments: "IMAGE [flags] [-- ARGUMENT...]",
     count: Count::AtLeast(1),
-    about: "look up what IMAGE runs, and tell it with the way there; with the flags of the lookup, and -o",
+    about: "look up what IMAGE runs, and tell it with the way there; with the flags of the lookup, -o and -source",
 };
 
 /// All subcommands, in the order in which help shows them.
@@ -194,7 +194,7 @@ mod tests {
     use super::super::step::Built;
     use super::super::{Invocation, UsageError, parse_with};
     use super::*;
-    use crate::spec::Format;
+    use crate::spec::{Format, ImageSource};
 
     fn os(args: &[&str]) -> Vec<OsString> {
         args.iter().map(OsString::from).collect()
@@ -219,6 +219,17 @@ mod tests {
                 other => panic!("{args:?}: {other:?}"),
             }
         }
+        for (args, sources) in [
+            (&["resolve", "a"][..], &[ImageSource::Registry][..]),
+            (&["resolve", "a", "--source", "docker"], &[ImageSource::Docker]),
+            (&["resolve", "a", "-image_sources=docker,registry"], &[ImageSource::Docker, ImageSource::Registry]),
+            (&["resolve", "a", "-source=registry", "-image_sources=docker,registry"], &[ImageSource::Registry]),
+        ] {
+            match read(args) {
+                Ok(Invocation::Resolve { lookup, .. }) => assert_eq!(lookup.sources, sources, "{args:?}"),
+                other => panic!("{args:?}: {other:?}"),
+            }
+        }
         assert!(matches!(read(&["resolve", "a", "-h"]), Ok(Invocation::Help(_))));
     }
 
@@ -229,6 +240,10 @@ mod tests {
             (&["resolve"][..], no_image),
             (&["resolve", "-o", "json", "a"], no_image),
             (&["resolve", "a", "-o", "yaml"], "invalid value \"yaml\" for flag -o: write text or json"),
+            (
+                &["resolve", "a", "-source", "podman"],
+                "invalid value \"podman\" for flag -source: write registry or docker",
+            ),
             (&["resolve", "a", "-post_file=/o"], "flag provided but not defined: -post_file"),
             (
                 &["resolve", "a", "b"],
@@ -238,6 +253,10 @@ mod tests {
         ] {
             assert_eq!(read(args).map_err(|error| error.message), Err(expected.to_owned()), "{args:?}");
         }
+        assert_eq!(
+            read(&["run-image", "a", "-source=docker"]).unwrap_err().message,
+            "flag provided but not defined: -source"
+        );
         // A step and run-image have no -o, and anywhere else resolve is a word like any other.
         for args in [&["-o", "json"][..], &["run-image", "a", "-o", "json"]] {
             assert_eq!(read(args).unwrap_err().message, "flag provided but not defined: -o");

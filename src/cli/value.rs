@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::duration::{self, NotADuration};
 use crate::cloud::Cloud;
 use crate::quote::{OneLine, Quoted};
-use crate::spec::{Format, OnError, SecretUrl, Timeout};
+use crate::spec::{Format, ImageSource, OnError, SecretUrl, Timeout};
 
 /// A flag whose value cannot be used; the first two in Go's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +61,10 @@ pub(super) enum ValueCause {
     Cloud,
     #[error("this entrypoint was built without the feature {feature}")]
     CloudNotBuilt { feature: &'static str },
+    #[error("write registry, docker, or both in the order in which they are asked, as in docker,registry")]
+    Sources,
+    #[error("write registry or docker")]
+    Source,
     #[error("write text or json")]
     Format,
     #[error("it must not be negative")]
@@ -79,6 +83,28 @@ pub(super) fn format(value: &OsStr) -> Result<Format, ValueCause> {
         b"json" => Ok(Format::Json),
         _ => Err(ValueCause::Format),
     }
+}
+
+/// Who is asked for an image.
+pub(super) fn source(value: &OsStr) -> Result<ImageSource, ValueCause> {
+    match value.as_bytes() {
+        b"registry" => Ok(ImageSource::Registry),
+        b"docker" => Ok(ImageSource::Docker),
+        _ => Err(ValueCause::Source),
+    }
+}
+
+/// Who is asked for an image, in order; somebody, and nobody twice.
+pub(super) fn sources(value: &OsStr) -> Result<Vec<ImageSource>, ValueCause> {
+    let mut sources = Vec::new();
+    for word in value.as_bytes().split(|&byte| byte == b',') {
+        let source = source(OsStr::from_bytes(word)).map_err(|_| ValueCause::Sources)?;
+        if sources.contains(&source) {
+            return Err(ValueCause::Sources);
+        }
+        sources.push(source);
+    }
+    Ok(sources)
 }
 
 /// A Go boolean.
@@ -300,6 +326,31 @@ mod tests {
         }
         for text in ["", "yes", "tRUE", " true", "2", "maybe"] {
             assert_eq!(boolean(os(text)), Err(ValueCause::Parse), "{text}");
+        }
+    }
+
+    #[test]
+    fn sources_of_images_are_named_once_each() {
+        use ImageSource::{Docker, Registry};
+        for (text, expected) in [
+            ("registry", Some(vec![Registry])),
+            ("docker", Some(vec![Docker])),
+            ("registry,docker", Some(vec![Registry, Docker])),
+            ("docker,registry", Some(vec![Docker, Registry])),
+            ("", None),
+            ("docker,", None),
+            (",docker", None),
+            ("docker,docker", None),
+            ("registry,docker,registry", None),
+            ("Docker", None),
+            ("docker registry", None),
+            ("podman", None),
+        ] {
+            assert_eq!(sources(os(text)), expected.ok_or(ValueCause::Sources), "{text:?}");
+        }
+        assert_eq!((source(os("docker")), source(os("registry"))), (Ok(Docker), Ok(Registry)));
+        for text in ["", "docker,registry", "podman"] {
+            assert_eq!(source(os(text)), Err(ValueCause::Source), "{text:?}");
         }
     }
 

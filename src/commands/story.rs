@@ -16,6 +16,7 @@ use crate::trace::{End, Request, Requests};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Story {
     image: String,
+    daemon: Option<String>,
     #[serde(serialize_with = "as_text")]
     command: Option<Vec<OsString>>,
     /// Why a step would fail.
@@ -37,6 +38,7 @@ struct Digests {
     index: Option<String>,
     manifest: Option<String>,
     config: Option<String>,
+    repository: Option<String>,
 }
 
 /// A request as JSON has it: a status, an error, or both where an answer could not be used.
@@ -76,6 +78,7 @@ impl Story {
             Ok(found) => Self::of_found(found, args, millis),
             Err(failure) => Self {
                 image: failure.wanted.as_ref().map_or_else(|| failure.image.clone(), |wanted| wanted.image.clone()),
+                daemon: None,
                 command: None,
                 error: Some(failure.summary()),
                 entrypoint: None,
@@ -100,6 +103,7 @@ impl Story {
         };
         Self {
             image: found.image.clone(),
+            daemon: found.daemon.clone(),
             command,
             error,
             entrypoint: Some(found.entrypoint.clone()),
@@ -108,8 +112,9 @@ impl Story {
             wanted_platform: Some(found.wanted.clone()),
             digests: Digests {
                 index: found.index_digest.clone(),
-                manifest: Some(found.manifest_digest.clone()),
-                config: Some(found.config_digest.clone()),
+                manifest: found.manifest_digest.clone(),
+                config: found.config_digest.clone(),
+                repository: found.repository_digest.clone(),
             },
             credential: found.credential.clone(),
             notes: found.notes.clone(),
@@ -137,6 +142,9 @@ impl Story {
     fn write(&self, text: &mut String) -> fmt::Result {
         let mut row = |label: &str, value: &str| writeln!(text, "{label:<12}{}", one_line(value));
         row("Image", &self.image)?;
+        if let Some(daemon) = &self.daemon {
+            row("Found in", &format!("the Docker daemon at {daemon}"))?;
+        }
         if let Some(command) = &self.command {
             row("Command", &shell_line(command))?;
         }
@@ -155,15 +163,19 @@ impl Story {
             (None, Some(wanted)) => row("Platform", &format!("wanted: {wanted}"))?,
             (_, None) => {}
         }
-        let Digests { index, manifest, config } = &self.digests;
-        for (label, digest) in [("Index", index), ("Manifest", manifest), ("Config", config)] {
+        let Digests { index, manifest, config, repository } = &self.digests;
+        // A daemon need not know every digest, and asks nobody for a credential.
+        let in_registry = manifest.is_some() && self.daemon.is_none();
+        for (label, digest) in
+            [("Index", index), ("Manifest", manifest), ("Config", config), ("Repository", repository)]
+        {
             if let Some(digest) = digest {
                 row(label, digest)?;
-            } else if manifest.is_some() {
+            } else if in_registry && label == "Index" {
                 row(label, "none: the image is not in an index")?;
             }
         }
-        if manifest.is_some() {
+        if in_registry {
             row("Credential", self.credential.as_deref().unwrap_or("none was needed"))?;
         }
         write_notes(text, &self.notes)?;
@@ -218,11 +230,13 @@ mod tests {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         Found {
             image: "r.example/team/tool:v1".to_owned(),
+            daemon: None,
             entrypoint: words(entrypoint),
             cmd: words(cmd),
             index_digest: None,
-            manifest_digest: "sha256:b".to_owned(),
-            config_digest: "sha256:c".to_owned(),
+            manifest_digest: Some("sha256:b".to_owned()),
+            config_digest: Some("sha256:c".to_owned()),
+            repository_digest: None,
             platform: "linux/arm64".to_owned(),
             wanted: "linux/arm64/v8".to_owned(),
             credential: None,
@@ -327,7 +341,7 @@ Total: 7 ms
         assert_eq!(names(&failed), names(&good));
         assert_eq!(
             names(&good).join(" "),
-            "image command error entrypoint cmd platform wanted_platform digests credential notes requests \
+            "image daemon command error entrypoint cmd platform wanted_platform digests credential notes requests \
              requests_left_out millis"
         );
     }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
-use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{StatusCode, Url};
 use rustls::AlertDescription as Alert;
 use serde::Deserialize;
 
@@ -94,6 +94,7 @@ impl<'a> Client<'a> {
         asked: impl Future<Output = Result<T, DaemonError>>,
     ) -> Result<T, DaemonError> {
         let asked = tokio::time::timeout(limit, asked).await;
+        let limit = Duration::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         asked.unwrap_or_else(|_| Err(DaemonError::TimedOut { daemon: self.address.to_string(), limit }))
     }
 
@@ -150,7 +151,7 @@ impl<'a> Client<'a> {
         if !answer.body.trim_ascii_start().starts_with(b"{") {
             return Err(self.not_docker(&answer));
         }
-        inspect::read(&answer.body, reference, wanted).map_err(|source| DaemonError::Image {
+        inspect::read(&daemon(), &answer.body, reference, wanted).map_err(|source| DaemonError::Image {
             daemon: daemon(),
             image: reference.to_string(),
             source: Box::new(source),
@@ -211,41 +212,40 @@ impl<'a> Client<'a> {
         match &self.address {
             Address::Socket(path) => socket(path, daemon, source),
             Address::Plain { root } => {
-                let hint = match &source {
-                    Unanswered::NotHttp | Unanswered::Closed => {
-                        "; if it speaks TLS, set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"
-                    }
-                    _ => "",
-                };
+                let broken = matches!(source, Unanswered::NotHttp | Unanswered::Closed);
+                let hint =
+                    if broken { " (if it speaks TLS, set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH)" } else { "" };
                 let proxy = self.network.proxies().proxy_for(root).cloned().map(Box::new);
                 DaemonError::Unanswered { daemon, proxy, hint, source }
             }
-            Address::Tls { root, certificates } => match source {
-                Unanswered::NotTls => {
-                    let verify = self.env.get("DOCKER_TLS_VERIFY").is_some_and(|value| !value.is_empty());
-                    DaemonError::NotTls { daemon, asked: if verify { "DOCKER_TLS_VERIFY" } else { "https://" } }
-                }
-                Unanswered::UnknownAuthority => {
-                    DaemonError::UnknownAuthority { daemon, ca: certificates.as_ref().map(|dir| dir.join("ca.pem")) }
-                }
-                Unanswered::Handshake(error) if is_about_the_certificate(&error) => DaemonError::ClientRefused {
-                    daemon,
-                    shown: self.shows.clone(),
-                    directory: certificates.clone(),
-                    source: error,
-                },
-                source => {
-                    // Who refuses a certificate may be gone before the refusal is read.
-                    let hint = match (&source, &self.shows) {
-                        (Unanswered::Closed, None) => "; it may want to be shown a certificate",
-                        (Unanswered::Closed, Some(_)) => "; it may not accept the certificate that it is shown",
-                        _ => "",
-                    };
-                    let proxy = self.network.proxies().proxy_for(root).cloned().map(Box::new);
-                    DaemonError::Unanswered { daemon, proxy, hint, source }
-                }
-            },
+            Address::Tls { root, certificates } => self.unanswered_over_tls(root, certificates.as_deref(), source),
         }
+    }
+
+    fn unanswered_over_tls(&self, root: &Url, certificates: Option<&Path>, source: Unanswered) -> DaemonError {
+        let daemon = self.address.to_string();
+        if let Unanswered::NotTls = source {
+            let verify = self.env.get("DOCKER_TLS_VERIFY").is_some_and(|value| !value.is_empty());
+            return DaemonError::NotTls { daemon, asked: if verify { "DOCKER_TLS_VERIFY" } else { "https://" } };
+        }
+        if let Unanswered::UnknownAuthority = source {
+            return DaemonError::UnknownAuthority { daemon, ca: certificates.map(|dir| dir.join("ca.pem")) };
+        }
+        let source = match refusal_of_a_certificate(source) {
+            Ok(source) => {
+                let directory = certificates.map(Path::to_owned);
+                return DaemonError::ClientRefused { daemon, shown: self.shows.clone(), directory, source };
+            }
+            Err(source) => source,
+        };
+        // Who refuses a certificate may be gone before the refusal is read.
+        let hint = match (source.is_transient(), &self.shows) {
+            (true, None) => " (it may want to be shown a certificate)",
+            (true, Some(_)) => " (it may not accept the certificate that it is shown)",
+            (false, _) => "",
+        };
+        let proxy = self.network.proxies().proxy_for(root).cloned().map(Box::new);
+        DaemonError::Unanswered { daemon, proxy, hint, source }
     }
 }
 
@@ -263,7 +263,7 @@ fn socket(path: &Path, daemon: String, source: Unanswered) -> DaemonError {
     let kind = metadata.map(|metadata| file::in_words(metadata.file_type()));
     match (&source, kind) {
         (Unanswered::Refused, Ok(found)) if found != "a socket" => DaemonError::NotASocket { path: path(), found },
-        (Unanswered::Refused, _) => DaemonError::Unanswered { daemon, proxy: None, hint: "; is it running?", source },
+        (Unanswered::Refused, _) => DaemonError::Unanswered { daemon, proxy: None, hint: " (is it running?)", source },
         _ => DaemonError::Unanswered { daemon, proxy: None, hint: "", source },
     }
 }
@@ -281,14 +281,17 @@ fn pair(directory: &Path) -> Result<Option<(PathBuf, PathBuf)>, DaemonError> {
     }
 }
 
-/// What the engine says of a failure, on one line.
+/// What the engine says of a failure, on one line. Whoever has no such page is no engine, or not under this path.
 fn message(answer: &Answer) -> Option<String> {
-    let body = answer.body.trim_ascii_start();
-    if !body.starts_with(b"{") {
-        return None;
+    let body = answer.body.trim_ascii();
+    if body.starts_with(b"{") {
+        let failure: Failure = serde_json::from_slice(body).ok()?;
+        return Some(shown(failure.message.trim(), WORDS)).filter(|message| message != "page not found");
     }
-    let failure: Failure = serde_json::from_slice(body).ok()?;
-    Some(shown(failure.message.trim(), WORDS))
+    // Versions before 1.24 are answered, and refused, in plain text.
+    let kind = answer.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
+    let is_text = kind.starts_with("text/plain") && !body.is_empty() && answer.status != StatusCode::NOT_FOUND;
+    is_text.then(|| shown(&String::from_utf8_lossy(body), WORDS))
 }
 
 /// Whether a server of TLS says that it was spoken to in plain http: Go's words, and nginx's.
@@ -302,19 +305,25 @@ fn is_about_the_version(message: &str) -> bool {
     message.contains("client version") || message.contains("API version")
 }
 
-/// Whether a server refuses the certificate that it was shown, or none.
-fn is_about_the_certificate(error: &rustls::Error) -> bool {
-    let rustls::Error::AlertReceived(alert) = error else { return false };
-    matches!(
-        alert,
-        Alert::NoCertificate
-            | Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::UnknownCA
-            | Alert::AccessDenied
-            | Alert::CertificateRequired
-    )
+/// What a server says of the certificate that it was shown, or of none; else what was said, as it was.
+fn refusal_of_a_certificate(source: Unanswered) -> Result<Box<rustls::Error>, Unanswered> {
+    let refuses = |alert: &Alert| {
+        matches!(
+            alert,
+            Alert::NoCertificate
+                | Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+                | Alert::CertificateRequired
+        )
+    };
+    if let Unanswered::Handshake(error) = source {
+        let refused = matches!(error.as_ref(), rustls::Error::AlertReceived(alert) if refuses(alert));
+        return if refused { Ok(error) } else { Err(Unanswered::Handshake(error)) };
+    }
+    Err(source)
 }

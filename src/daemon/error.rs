@@ -63,13 +63,13 @@ pub enum DaemonError {
         missing: PathBuf,
     },
     /// Nobody answered.
-    #[error("no answer from the daemon at {daemon}{}{hint}", through(.proxy.as_ref()))]
+    #[error("no answer from the daemon at {daemon}{}{hint}", through(.proxy.as_deref()))]
     Unanswered {
         /// The daemon.
         daemon: String,
         /// The proxy in between.
         proxy: Option<Box<Proxy>>,
-        /// What to look for, behind a semicolon; may be empty.
+        /// What to look for, in brackets; may be empty.
         hint: &'static str,
         /// Why.
         source: Unanswered,
@@ -206,7 +206,7 @@ fn owner(group: Option<u32>) -> String {
     group.map(|group| format!(" (gid {group}: securityContext.supplementalGroups)")).unwrap_or_default()
 }
 
-fn through(proxy: Option<&Box<Proxy>>) -> String {
+fn through(proxy: Option<&Proxy>) -> String {
     proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default()
 }
 

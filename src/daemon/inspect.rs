@@ -15,6 +15,8 @@ const NAMES: usize = 200;
 /// What a daemon has of an image. Digests that it does not tell are not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
+    /// The daemon, as `DOCKER_HOST` names it.
+    pub daemon: String,
     /// What it runs.
     pub config: ImageConfig,
     /// The platform that it is for.
@@ -25,7 +27,8 @@ pub struct Image {
     pub manifest_digest: Option<Digest>,
     /// The digest of its config.
     pub config_digest: Option<Digest>,
-    /// The digest by which its repository knows it, of a manifest or of an index: an image that was pushed or pulled.
+    /// The digest that the daemon names it by in its repository, of a manifest or of an index: Docker's of an image that
+    /// was pushed or pulled, podman's of any.
     pub repository_digest: Option<Digest>,
 }
 
@@ -111,8 +114,8 @@ pub(super) fn name(reference: &Reference) -> String {
     format!("{registry}/{}{separator}{}", reference.repository(), reference.identifier())
 }
 
-/// Reads an answer to the question for `reference`, for `wanted`.
-pub(super) fn read(body: &[u8], reference: &Reference, wanted: &Platform) -> Result<Image, InspectError> {
+/// Reads a daemon's answer to the question for `reference`, for `wanted`.
+pub(super) fn read(daemon: &str, body: &[u8], reference: &Reference, wanted: &Platform) -> Result<Image, InspectError> {
     let answer: Answer =
         serde_json::from_slice(body).map_err(|error| InspectError::Malformed { source: error.into() })?;
     let tags = answer.repo_tags.unwrap_or_default();
@@ -136,6 +139,7 @@ pub(super) fn read(body: &[u8], reference: &Reference, wanted: &Platform) -> Res
     let (index_digest, manifest_digest, config_digest) = meaning(id, answer.descriptor.as_ref(), &digests);
     let run = answer.config.unwrap_or_default();
     Ok(Image {
+        daemon: daemon.to_owned(),
         config: ImageConfig { entrypoint: run.entrypoint, cmd: run.cmd, platform: Some(platform.clone()) },
         platform,
         index_digest,
@@ -176,11 +180,8 @@ fn meaning(
 fn known_digests(digests: &[String], reference: &Reference) -> Vec<Digest> {
     let mut known = Vec::new();
     for one in digests.iter().filter_map(|digest| digest.parse::<Reference>().ok()) {
-        if let (true, Some(digest)) = (same_repository(&one, reference), one.digest()) {
-            if !known.contains(digest) {
-                known.push(*digest);
-            }
-        }
+        let digest = one.digest().filter(|digest| same_repository(&one, reference) && !known.contains(*digest));
+        known.extend(digest.copied());
     }
     known
 }
@@ -235,7 +236,7 @@ mod tests {
 
     fn asked(answer: &Value, image: &str, platform: &str) -> Result<Image, String> {
         let platform = platform.parse().expect(platform);
-        read(answer.to_string().as_bytes(), &reference(image), &platform).map_err(|error| chain(&error))
+        read("unix:///s", answer.to_string().as_bytes(), &reference(image), &platform).map_err(|error| chain(&error))
     }
 
     #[test]

@@ -29,10 +29,11 @@ impl Identity {
         let chain = certificates(certificate)?;
         let pem = file::head(key, PEM_LIMIT).map(Zeroizing::new);
         let pem = pem.map_err(|source| HttpError::KeyFile { path: key.to_owned(), source })?;
-        let secret = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
-            PemError::NoItemsFound => HttpError::NoKey { path: key.to_owned() },
-            // What it quotes of the file may be a part of the key.
-            _ => HttpError::BrokenKey { path: key.to_owned() },
+        let path = || key.to_owned();
+        let secret = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
+            let none = matches!(error, PemError::NoItemsFound);
+            // What the error quotes of the file may be a part of the key.
+            if none { HttpError::NoKey { path: path() } } else { HttpError::BrokenKey { path: path() } }
         })?;
         match CertifiedKey::from_der(chain, secret, provider) {
             Ok(both) => Ok(Self(Arc::new(both))),

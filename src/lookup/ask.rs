@@ -2,8 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::When;
+use tokio::time::Instant;
+
 use super::document::{Failure, Found, Wanted};
+use super::{When, sources};
 use crate::authn;
 use crate::authn::chain::Chain;
 use crate::authn::cloud::{Identities, Limits, Setting};
@@ -49,31 +51,26 @@ fn ask_in_time(spec: &LookupSpec, host: &Host, when: When, trace: &Trace) -> Res
         .enable_all()
         .build()
         .map_err(|error| asked_for(failure(format!("the asynchronous runtime cannot be started: {error}"))))?;
-    let attempt = Attempt { spec, host, when, network: &network, reference: &reference, wanted: &platform, trace };
-    let mut notes = Vec::new();
-    let asked = runtime.block_on(async {
-        let limit = spec.timeout.saturating_sub(MARGIN.min(spec.timeout / 4));
-        tokio::time::timeout(limit, attempt.ask_registry(&mut notes)).await
-    });
-    let asked = asked.unwrap_or_else(|_| {
-        let registry = reference.registry();
-        let reason = format!("no answer from {registry} within {:?} (-image_lookup_timeout)", spec.timeout);
-        notes.extend(registry::in_force(&network, &reference));
-        Err(Failure { retryable: true, notes, ..failure(reason) })
-    });
-    asked.map_err(asked_for)
+    let until = Instant::now() + spec.timeout.saturating_sub(MARGIN.min(spec.timeout / 4));
+    let (network, reference, wanted) = (&network, &reference, &platform);
+    let attempt = Attempt { spec, host, when, network, reference, wanted, trace, until };
+    runtime.block_on(sources::ask(attempt)).map_err(asked_for)
 }
 
 /// What one attempt goes by.
 #[derive(Clone, Copy)]
-struct Attempt<'a> {
-    spec: &'a LookupSpec,
-    host: &'a Host,
-    when: When,
-    network: &'a Network,
-    reference: &'a Reference,
-    wanted: &'a Platform,
-    trace: &'a Trace,
+pub(super) struct Attempt<'a> {
+    pub(super) spec: &'a LookupSpec,
+    pub(super) host: &'a Host,
+    pub(super) when: When,
+    pub(super) network: &'a Network,
+    /// The image.
+    pub(super) reference: &'a Reference,
+    /// The platform whose image is meant.
+    pub(super) wanted: &'a Platform,
+    pub(super) trace: &'a Trace,
+    /// When the attempt is over.
+    pub(super) until: Instant,
 }
 
 /// The credentials of a pod for an image, in the order in which they are tried.
@@ -84,6 +81,18 @@ struct Gathered {
 }
 
 impl Attempt<'_> {
+    /// Asks the registry, in time.
+    pub(super) async fn ask_registry_in_time(self) -> Result<Found, Failure> {
+        let mut notes = Vec::new();
+        let asked = tokio::time::timeout_at(self.until, self.ask_registry(&mut notes)).await;
+        asked.unwrap_or_else(|_| {
+            let (registry, limit) = (self.reference.registry(), self.spec.timeout);
+            let reason = format!("no answer from {registry} within {limit:?} (-image_lookup_timeout)");
+            notes.extend(registry::in_force(self.network, self.reference));
+            Err(Failure { retryable: true, notes, ..Failure::of(&self.spec.image, reason) })
+        })
+    }
+
     /// The lookup itself. Notes are left behind as they come, so that they are there when the time is up.
     async fn ask_registry(self, notes: &mut Vec<Note>) -> Result<Found, Failure> {
         let Self { spec, host, network, reference, wanted, trace, .. } = self;
@@ -111,11 +120,13 @@ impl Attempt<'_> {
         match registry::fetch_image_telling(network, &settings, &route, wanted, keychain, notes, trace).await {
             Ok(image) => Ok(Found {
                 image: reference.to_string(),
+                daemon: None,
                 entrypoint: image.config.entrypoint,
                 cmd: image.config.cmd,
                 index_digest: image.index_digest.map(|digest| digest.to_string()),
-                manifest_digest: image.manifest_digest.to_string(),
-                config_digest: image.config_digest.to_string(),
+                manifest_digest: Some(image.manifest_digest.to_string()),
+                config_digest: Some(image.config_digest.to_string()),
+                repository_digest: None,
                 platform: shown(&image.platform.to_string(), platform::SHOWN),
                 wanted: wanted.to_string(),
                 credential: image.credential,

@@ -13,16 +13,20 @@ use crate::trace::Requests;
 pub struct Found {
     /// The image's canonical reference: registry, repository, tag or digest.
     pub image: String,
+    /// The Docker daemon that has it, as `DOCKER_HOST` names it; none where a registry has it.
+    pub daemon: Option<String>,
     /// The config's `Entrypoint`.
     pub entrypoint: Vec<String>,
     /// The config's `Cmd`.
     pub cmd: Vec<String>,
-    /// The digest of the index that the reference led to, if it led to one.
+    /// The digest of the index that the reference led to, if it led to one, and a daemon tells.
     pub index_digest: Option<String>,
-    /// The digest of the platform's manifest.
-    pub manifest_digest: String,
-    /// The digest of the config.
-    pub config_digest: String,
+    /// The digest of the platform's manifest. A registry's is known; a daemon's mostly is not.
+    pub manifest_digest: Option<String>,
+    /// The digest of the config, likewise known of a registry's image; of a daemon's it mostly is.
+    pub config_digest: Option<String>,
+    /// Of a daemon's image: the digest that the daemon names it by in its repository, of an index or of a manifest.
+    pub repository_digest: Option<String>,
     /// The platform of the image, as its config has it.
     pub platform: String,
     /// The platform that was asked for.
@@ -117,11 +121,13 @@ mod tests {
     fn a_document_arrives_as_it_was_written() {
         let found = Found {
             image: "index.docker.io/library/busybox:latest".into(),
+            daemon: Some("unix:///var/run/docker.sock".into()),
             entrypoint: vec!["/bin/sh".into(), "-c".into()],
             cmd: Vec::new(),
             index_digest: None,
-            manifest_digest: "sha256:a".into(),
-            config_digest: "sha256:b".into(),
+            manifest_digest: Some("sha256:a".into()),
+            config_digest: Some("sha256:b".into()),
+            repository_digest: None,
             platform: "linux/amd64".into(),
             wanted: "linux/amd64".into(),
             credential: Some("pull secret ci/regcred, key \"docker.io\"".into()),

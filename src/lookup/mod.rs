@@ -7,6 +7,8 @@
 mod ask;
 mod document;
 mod pause;
+#[cfg(feature = "lookup")]
+mod sources;
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};

@@ -8,7 +8,7 @@ use super::{assert_failed, assert_left, executable, in_tekton, internal, lines};
 
 /// A flag, a wrong value, the exit code, and how the sentence about it starts. `FILE` is a file where a directory should
 /// be.
-const WRONG: [(&str, &str, i32, &str); 42] = [
+const WRONG: [(&str, &str, i32, &str); 43] = [
     ("breakpoint_on_failure", "maybe", 2, r#"invalid boolean value "maybe" for -breakpoint_on_failure: parse error"#),
     ("debug_before_step", "2", 2, r#"invalid boolean value "2" for -debug_before_step: parse error"#),
     ("wait_file_content", "yes", 2, r#"invalid boolean value "yes" for -wait_file_content: parse error"#),
@@ -35,6 +35,7 @@ const WRONG: [(&str, &str, i32, &str); 42] = [
     ("image_registry_certificate", "/ca", 2, r#"invalid value "/ca" for flag -image_registry_certificate: "#),
     ("image_insecure_registry", "http://r", 2, r#"invalid value "http://r" for flag -image_insecure_registry: "#),
     ("image_skip_tls_verify_registry", "r/p", 2, r#"invalid value "r/p" for flag -image_skip_tls_verify_registry: "#),
+    ("image_sources", "docker,docker", 2, r#"invalid value "docker,docker" for flag -image_sources: write registry, "#),
     ("image_pull_secrets", "a,..", 2, r#"invalid value "a,.." for flag -image_pull_secrets: "#),
     ("taskrun_namespace", "A", 2, r#"invalid value "A" for flag -taskrun_namespace: "#),
     ("taskrun_service_account", "../x", 2, r#"invalid value "../x" for flag -taskrun_service_account: "#),
@@ -64,7 +65,7 @@ const ANY_VALUE_IS_RIGHT: [&str; 5] =
     ["on_error", "result_from", "service_account_dir", "spire_socket_path", "post_file"];
 
 /// Not a step's.
-const OF_RESOLVE: &str = "o";
+const OF_RESOLVE: [&str; 2] = ["o", "source"];
 
 #[test]
 fn every_flag_has_a_wrong_value_below() {
@@ -73,7 +74,7 @@ fn every_flag_has_a_wrong_value_below() {
     let words = help.lines().filter(|line| line.starts_with("  -")).flat_map(str::split_whitespace);
     let told: BTreeSet<&str> = words.filter_map(|word| word.strip_prefix('-')).collect();
     let wrong = WRONG.iter().map(|(flag, ..)| *flag);
-    let here: BTreeSet<&str> = wrong.chain(ANY_VALUE_IS_RIGHT).chain([OF_RESOLVE]).collect();
+    let here: BTreeSet<&str> = wrong.chain(ANY_VALUE_IS_RIGHT).chain(OF_RESOLVE).collect();
     assert_eq!(here, told);
 }
 
