@@ -38,9 +38,9 @@ use tls::{Authority, LOOPBACK};
 /// A step that would say so if it ran.
 const SAYS: [&str; 4] = ["-entrypoint", "/bin/echo", "--", "ran"];
 
-/// A step that waits for these.
+/// A step that waits for these, far longer than any of these tests takes.
 fn waits_for(endpoints: &str) -> Step {
-    Step::new().flags(["-wait_endpoints", endpoints])
+    Step::new().flags(["-wait_endpoints", endpoints, "-wait_endpoints_timeout", "60s"])
 }
 
 /// A success, with these lines in the log but for their times.
@@ -143,7 +143,7 @@ fn a_step_runs_without_a_word_when_everything_answers() {
 }
 
 #[test]
-fn a_server_that_comes_up_later_releases_the_step_and_the_log_told_once_what_was_waited_for() {
+fn a_server_that_comes_up_later_releases_the_step_and_the_log_told_what_was_waited_for() {
     let host = nowhere(1);
     let step = waits_for(&format!("tcp://{host}"));
     let mut child = step.start(&SAYS);
@@ -154,7 +154,19 @@ fn a_server_that_comes_up_later_releases_the_step_and_the_log_told_once_what_was
     assert_eq!((ended.code(), ended.post, ended.stdout.as_str()), (0, true, "ran\n"), "{ended:#?}");
     let mut rest = String::new();
     stderr.read_to_string(&mut rest).unwrap();
-    assert_eq!(rest, "", "once");
+    assert_eq!(rest, "", "nothing more is said");
+}
+
+#[test]
+fn what_is_waited_for_is_told_once_however_long_it_takes() {
+    let (first, second) = (nowhere(13), nowhere(14));
+    let step = waits_for(&format!("tcp://{first},tcp://{second}")).flags(["-wait_endpoints_timeout", "5s"]);
+    let ended = step.run(&SAYS);
+    let lines = log(&ended.stderr);
+    let [one, two, sentence] = lines[..] else { panic!("{lines:?}") };
+    let told = |host: &str| format!("INFO waiting for tcp://{host}: connection refused");
+    assert_eq!(std::collections::BTreeSet::from([one, two]), [&*told(&first), &*told(&second)].into());
+    assert!(sentence.starts_with("no good answer within 5s "), "{sentence}");
 }
 
 #[test]
@@ -419,7 +431,6 @@ fn a_variable_that_names_no_proxy_fails_at_once_where_a_proxy_could_be_meant() {
     let (_listening, tcp) = silent();
     let endpoint = format!("tcp://{tcp}");
     ran(&waits_for(&endpoint).env("HTTPS_PROXY", "ftp://p").run(&SAYS), &[]);
-    // Five minutes are the default.
     let sentence = fails(waits_for(&format!("{endpoint},https://h/")).env("HTTPS_PROXY", "ftp://p"));
     assert_eq!(
         sentence,
@@ -528,7 +539,6 @@ fn a_daemon_that_is_not_there_is_named_with_what_the_environment_says() {
 
 #[test]
 fn a_daemon_without_an_address_fails_at_once() {
-    // Five minutes are the default.
     let sentence = fails(waits_for("docker").env("DOCKER_HOST", "ssh://builder"));
     assert!(sentence.starts_with("cannot wait for docker (-wait_endpoints): "), "{sentence}");
     assert!(sentence.contains("DOCKER_HOST"), "{sentence}");
