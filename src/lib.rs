@@ -8,7 +8,8 @@
 //! 4. [`run`] reads the when expressions, creates the step's directories, has [`step::alive`] lock a file beside the post
 //!    file, and forks the [`lookup`] child, if the step's command is to be asked of a registry: it works while the step waits.
 //! 5. [`step::wait`] waits for the files by which the previous step reports its end, and with [`step::predecessor`] notices
-//!    one that died without a report. With a [`step::breakpoint`] before the step, a person is waited for too.
+//!    one that died without a report. A child waits for the [`endpoints`] that must answer, if there are any. With a
+//!    [`step::breakpoint`] before the step, a person is waited for too.
 //! 6. [`step::command`] makes the step's argv: given, from the platform table, or looked up.
 //! 7. [`step::substitution`] puts what earlier steps left where this one refers to it; then [`step::when`] decides whether
 //!    the step is wanted, CEL in a child.
@@ -21,13 +22,18 @@
 //! # Floors
 //!
 //! A module imports only from lower floors, and siblings meet in a lower one (`tests/floors.rs` reads the sources and
-//! fails on an upward import): `main` > `run`, `commands` > `cli`, `step`, `report`, `setup`, `lookup` > `authn`,
-//! `daemon`, `kube`, `registry` > `http` > `image`, `credential`, `go_json`, `go_path`, `note`, `outcome`, `spec`, `trace` > `sys`,
-//! `host`, `cloud`, `secret`, `quote`, `log`.
+//! fails on an upward import): `main` > `run`, `commands` > `cli`, `step`, `report`, `setup`, `lookup`, `endpoints` > `authn`,
+//! `daemon`, `kube`, `registry` > `http` > `image`, `credential`, `go_json`, `go_path`, `note`, `outcome`, `spec`, `trace` >
+//! `sys`, `host`, `cloud`, `secret`, `quote`, `log`.
 
 pub mod cli;
 pub mod cloud;
 pub mod commands;
+#[cfg(feature = "lookup")]
+pub mod endpoints;
+#[cfg(not(feature = "lookup"))]
+#[path = "endpoints/absent.rs"]
+pub mod endpoints;
 pub mod go_json;
 pub mod go_path;
 pub mod host;

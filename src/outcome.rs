@@ -24,6 +24,8 @@ pub enum NotRunKind {
     Usage,
     /// The registry could not be asked, or its answer cannot be used.
     ImageLookup,
+    /// An endpoint that the step waited for did not answer in time.
+    Endpoint,
     /// The wait was ended by this signal.
     Interrupted(i32),
     /// The process of an earlier step was killed, and left no post file.
@@ -130,7 +132,9 @@ impl Outcome {
             && match self {
                 Self::Ran(exit) => *exit != ChildExit::Code(0),
                 Self::NotRun(NotRun { kind, .. }) => match kind {
-                    NotRunKind::ImageLookup | NotRunKind::Substitution | NotRunKind::Other => true,
+                    NotRunKind::ImageLookup | NotRunKind::Endpoint | NotRunKind::Substitution | NotRunKind::Other => {
+                        true
+                    }
                     NotRunKind::Usage | NotRunKind::Interrupted(_) | NotRunKind::PredecessorDied => false,
                 },
                 Self::Skipped
@@ -158,7 +162,7 @@ impl Outcome {
             Self::NotRun(NotRun { kind, .. }) => match kind {
                 // The last one is a panic in Tekton.
                 NotRunKind::Usage | NotRunKind::Interrupted(_) | NotRunKind::Substitution => 2,
-                NotRunKind::ImageLookup | NotRunKind::PredecessorDied | NotRunKind::Other => 1,
+                NotRunKind::ImageLookup | NotRunKind::Endpoint | NotRunKind::PredecessorDied | NotRunKind::Other => 1,
             },
         }
     }
@@ -211,6 +215,7 @@ impl Outcome {
             Self::NotRun(NotRun { kind, sentence }) => {
                 match kind {
                     NotRunKind::ImageLookup => entries.push(reason("ImageLookupFailed")),
+                    NotRunKind::Endpoint => entries.push(reason("EndpointNotReady")),
                     NotRunKind::Interrupted(_) => entries.push(reason("Interrupted")),
                     NotRunKind::PredecessorDied => entries.push(reason("Skipped")),
                     NotRunKind::Usage | NotRunKind::Substitution | NotRunKind::Other => {}
@@ -232,6 +237,7 @@ impl Outcome {
                 NotRunKind::Other => turn_came,
                 NotRunKind::Usage
                 | NotRunKind::ImageLookup
+                | NotRunKind::Endpoint
                 | NotRunKind::Interrupted(_)
                 | NotRunKind::PredecessorDied
                 | NotRunKind::Substitution => false,

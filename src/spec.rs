@@ -1,6 +1,7 @@
 //! What a step is to do, as typed values: the meaning of the command line, with nothing read and nothing done yet.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,8 @@ use crate::cloud::Cloud;
 pub struct StepSpec {
     /// What to wait for before the step's turn.
     pub wait: WaitSpec,
+    /// What must answer then, before it runs.
+    pub endpoints: EndpointsSpec,
     /// Where the step's end is reported.
     pub report: ReportSpec,
     /// What the step may leave for others, and whether the message carries it.
@@ -48,6 +51,58 @@ pub struct WaitSpec {
     pub content: bool,
     /// Whether a file with `.err` appended is as good as the file: where people debug failures, the steps behind one run.
     pub despite_failure: bool,
+}
+
+/// What must answer before a step runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointsSpec {
+    /// All of them, in the order of the flags; without any nothing is waited for.
+    pub endpoints: Vec<Endpoint>,
+    /// How long that may take, for all together.
+    pub timeout: Duration,
+}
+
+impl EndpointsSpec {
+    /// The default of `-wait_endpoints_timeout`.
+    pub const TIMEOUT: Duration = Duration::from_secs(5 * 60);
+    /// How many endpoints one step may wait for.
+    pub const LIMIT: usize = 16;
+}
+
+impl Default for EndpointsSpec {
+    fn default() -> Self {
+        Self { endpoints: Vec::new(), timeout: Self::TIMEOUT }
+    }
+}
+
+/// One thing that must answer. Shown, it is as `-wait_endpoints` has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Accepts a connection.
+    Tcp {
+        /// A name or an address, without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// Answers a GET with a status of success.
+    Http {
+        /// Its address, `http://` or `https://`.
+        url: String,
+    },
+    /// The Docker daemon that `DOCKER_HOST` names answers its ping.
+    Docker,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+            Self::Http { url } => f.write_str(url),
+            Self::Docker => f.write_str("docker"),
+        }
+    }
 }
 
 /// Where the end of a step is reported.

@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 8] = [
     &["main"],
     &["run"],
     &["commands"],
-    &["cli", "lookup", "report", "setup", "step"],
+    &["cli", "endpoints", "lookup", "report", "setup", "step"],
     &["authn", "daemon", "kube", "registry"],
     &["http"],
     &["credential", "go_json", "go_path", "image", "note", "outcome", "spec", "trace"],

@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::endpoint;
 use super::grammar::{Kind, Setting};
 use super::value::{self, ValueCause, ValueFault};
 use crate::quote::Quoted;
@@ -95,7 +96,7 @@ fn what_runs() -> [Arg; 8] {
     ]
 }
 
-fn turn() -> [Arg; 4] {
+fn turn() -> [Arg; 6] {
     [
         valued("wait_file", "PATH,...", value::paths).help(
             "Wait until this file exists; several are waited for one after the other. When PATH.err exists instead, an \
@@ -104,6 +105,15 @@ fn turn() -> [Arg; 4] {
         boolean("wait_file_content").default_value("false").help(
             "Wait until the files also have content. A value only with '='.\n\
                  Example: -wait_file /tekton/downward/ready -wait_file_content",
+        ),
+        valued("wait_endpoints", "ENDPOINT,...", endpoint::endpoints).action(ArgAction::Append).help(
+            "When the step's turn has come, wait until all of these answer: tcp://HOST:PORT accepts a connection, \
+             http://HOST[:PORT]/PATH or https:// has a status of success, docker is the daemon that DOCKER_HOST names; at \
+             most 16; repeatable.\nExample: -wait_endpoints docker,tcp://db:5432",
+        ),
+        valued("wait_endpoints_timeout", "DURATION", value::bound).default_value("5m").help(
+            "How long that may take, for all of them together; longer than zero. Then the step fails.\n\
+             Example: -wait_endpoints docker -wait_endpoints_timeout 10m",
         ),
         valued("when_expressions", "JSON", value::when).help(
             "Run the step only if all of these hold, an array of objects with input, operator (in, notin) and values, or \

@@ -4,6 +4,7 @@
 //! `flags` defines the flags, `value` their values, `step` what they mean together.
 
 mod duration;
+mod endpoint;
 mod flags;
 mod grammar;
 mod help;

@@ -9,8 +9,8 @@ use clap::ArgMatches;
 use super::flags::{POST_FILE, TERMINATION_PATH};
 use crate::cloud::Cloud;
 use crate::spec::{
-    CommandSource, CredentialsSpec, EndSpec, ImageSource, LookupSpec, MapRule, MapTarget, MountedSecret, OutputSpec,
-    ReportSpec, ResultsSpec, SecretUrl, StepSpec, WaitSpec,
+    CommandSource, CredentialsSpec, EndSpec, Endpoint, EndpointsSpec, ImageSource, LookupSpec, MapRule, MapTarget,
+    MountedSecret, OutputSpec, ReportSpec, ResultsSpec, SecretUrl, StepSpec, WaitSpec,
 };
 
 /// Flags that are right one by one, and wrong together or in this build.
@@ -26,6 +26,16 @@ pub(super) enum StepFault {
          -entrypoint, or use a build that can ask registries"
     )]
     NoLookup,
+    #[error(
+        "-wait_endpoints needs a build with the feature \"lookup\", and this one is without: leave the flag away, or use a \
+         build that can ask a network"
+    )]
+    NoEndpoints,
+    #[error(
+        "-wait_endpoints names {0} endpoints, and a step waits for {limit} at most: let one of them stand for several",
+        limit = EndpointsSpec::LIMIT
+    )]
+    TooManyEndpoints(usize),
     #[error(
         "-enable_spire asks for results that are signed by SPIRE, which this entrypoint cannot do, so nothing was run: \
          leave enforce-nonfalsifiability off, or use Tekton's own entrypoint"
@@ -58,6 +68,7 @@ pub(super) fn step(
             content: flags.remove_one("wait_file_content").unwrap_or_default(),
             despite_failure: breakpoint_on_failure,
         },
+        endpoints: endpoints(&mut flags, built)?,
         report: ReportSpec {
             post_file: flags.remove_one(POST_FILE).and_then(not_empty),
             termination_path: flags.remove_one(TERMINATION_PATH).unwrap_or_default(),
@@ -88,6 +99,20 @@ pub(super) fn step(
         args: args.to_vec(),
         ignored: ignored.to_vec(),
     })
+}
+
+/// What must answer before the step runs.
+fn endpoints(flags: &mut ArgMatches, built: Built) -> Result<EndpointsSpec, StepFault> {
+    let endpoints: Vec<Endpoint> =
+        flags.remove_many::<Vec<Endpoint>>("wait_endpoints").map(|all| all.flatten().collect()).unwrap_or_default();
+    if !endpoints.is_empty() && !built.lookup {
+        return Err(StepFault::NoEndpoints);
+    }
+    if endpoints.len() > EndpointsSpec::LIMIT {
+        return Err(StepFault::TooManyEndpoints(endpoints.len()));
+    }
+    let timeout = flags.remove_one("wait_endpoints_timeout").unwrap_or(EndpointsSpec::TIMEOUT);
+    Ok(EndpointsSpec { endpoints, timeout })
 }
 
 /// The credentials, each kind in the order of its flags.

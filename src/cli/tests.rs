@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::*;
 use crate::cloud::Cloud;
 use crate::spec::{
-    CredentialsSpec, EndSpec, ImageSource, LookupSpec, OnError, OutputSpec, ReportSpec, ResultsSpec, SecretUrl,
-    Timeout, WaitSpec,
+    CredentialsSpec, EndSpec, EndpointsSpec, ImageSource, LookupSpec, OnError, OutputSpec, ReportSpec, ResultsSpec,
+    SecretUrl, Timeout, WaitSpec,
 };
 
 fn argv(args: &[&str]) -> Vec<OsString> {
@@ -53,6 +53,7 @@ fn os(args: &[&str]) -> Vec<OsString> {
 fn no_flag_at_all_is_a_step_with_the_defaults() {
     let defaults = StepSpec {
         wait: WaitSpec::default(),
+        endpoints: EndpointsSpec::default(),
         report: ReportSpec {
             post_file: None,
             termination_path: "/tekton/termination".into(),
@@ -123,6 +124,7 @@ fn what_tektons_controller_writes_becomes_the_step_it_means() {
     ]);
     let expected = StepSpec {
         wait: WaitSpec { files: vec!["/tekton/run/0/out".into()], content: false, despite_failure: true },
+        endpoints: EndpointsSpec::default(),
         report: ReportSpec {
             post_file: Some("/tekton/run/1/out".into()),
             termination_path: "/tekton/termination".into(),

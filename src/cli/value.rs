@@ -66,6 +66,12 @@ pub(super) enum ValueCause {
     Map,
     #[error("write where to ask, with a dot or a port in its host, as in mirror.example.com/hub or http://mirror:5000")]
     Mirror,
+    #[error(
+        "write tcp://HOST:PORT, http://HOST[:PORT]/PATH, https://HOST[:PORT]/PATH or docker, and commas between them"
+    )]
+    Endpoint,
+    #[error("an endpoint is asked without a user and a password: leave out what stands before the @")]
+    EndpointUser,
     #[error("the clouds are google, ecr and acr; leave the flag's value empty for none")]
     Cloud,
     #[error("this entrypoint was built without the feature {feature}")]
@@ -367,7 +373,7 @@ pub(super) fn platform(value: &OsStr) -> Result<Option<String>, ValueCause> {
 }
 
 /// Whether a text is `host` or `host:port`. An IPv6 address stands in brackets.
-fn is_registry(text: &str) -> bool {
+pub(super) fn is_registry(text: &str) -> bool {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         Some(_) | None => (text, None),
@@ -381,7 +387,7 @@ fn is_registry(text: &str) -> bool {
 }
 
 /// The elements between commas that are not empty.
-fn elements(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn elements(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').filter(|element| !element.is_empty())
 }
 

@@ -11,6 +11,7 @@ mod proxy;
 mod roots;
 mod trust;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,6 +137,15 @@ impl Network {
     #[must_use]
     pub fn roots_in_force(&self) -> &[Note] {
         &self.roots.read().notes
+    }
+
+    /// The addresses of a host, as clients of this network find them; for who speaks no HTTP.
+    ///
+    /// # Errors
+    ///
+    /// Why it has none.
+    pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        self.names.addresses(host).await
     }
 
     /// Which proxies are in force.

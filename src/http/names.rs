@@ -104,6 +104,15 @@ impl Names {
         Self { hosts: Arc::new(hosts), servers }
     }
 
+    /// The addresses of a name.
+    pub(super) fn addresses(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send + use<> {
+        let (known, servers, name) = (self.known(name), self.servers.clone(), name.to_owned());
+        async move { if known.is_empty() { ask(servers, name, LIMIT).await } else { Ok(known) } }
+    }
+
     /// The addresses that need no name server: literals, `localhost` and its subdomains, the hosts file.
     fn known(&self, name: &str) -> Vec<IpAddr> {
         if let Ok(address) = name.trim_start_matches('[').trim_end_matches(']').parse() {
@@ -143,12 +152,9 @@ fn resolver(text: &[u8]) -> Result<TokioResolver, NetError> {
 
 impl Resolve for Names {
     fn resolve(&self, name: reqwest::dns::Name) -> Resolving {
-        let known = self.known(name.as_str());
-        let servers = self.servers.clone();
+        let found = self.addresses(name.as_str());
         Box::pin(async move {
-            let name = name.as_str().to_owned();
-            let found = if known.is_empty() { ask(servers, name, LIMIT).await? } else { known };
-            let addresses: Addrs = Box::new(found.into_iter().map(|address| SocketAddr::new(address, 0)));
+            let addresses: Addrs = Box::new(found.await?.into_iter().map(|address| SocketAddr::new(address, 0)));
             Ok(addresses)
         })
     }

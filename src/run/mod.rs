@@ -2,6 +2,7 @@
 
 mod attend;
 mod breakpoints;
+mod endpoints;
 mod pass;
 mod step;
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::attend::Beside;
+use super::endpoints;
 use crate::host::{Dirs, Env, Host};
 use crate::log;
 use crate::lookup::{Found, Lookup, When};
@@ -50,17 +51,23 @@ impl<'a> Pass<'a> {
     pub(super) fn outcome(&mut self) -> Result<Outcome, Outcome> {
         let (spec, host) = (self.spec, self.host);
         let mut when = self.begin()?;
+        let awaits = !spec.endpoints.endpoints.is_empty();
+        let asked_later = endpoints::asked_behind_them(spec);
         let mut lookup = match &spec.command {
-            CommandSource::Image(image) => {
-                let when = if spec.wait.files.is_empty() { When::Turn } else { When::Waiting };
+            CommandSource::Image(image) if asked_later.is_none() => {
+                let when = if spec.wait.files.is_empty() && !awaits { When::Turn } else { When::Waiting };
                 Some(Lookup::start(image, host, self.signals.found_mask(), when))
             }
-            CommandSource::Given(_) | CommandSource::PlatformTable => None,
+            CommandSource::Image(_) | CommandSource::Given(_) | CommandSource::PlatformTable => None,
         };
         let wait = self.wait_for_turn(lookup.as_mut())?;
         // Kept until the step has started, unless that will take a while: an inotify instance is one of few.
-        let soon = !spec.debug_before_step && lookup.as_ref().is_none_or(|lookup| lookup.result().is_some());
+        let soon = !awaits && !spec.debug_before_step && lookup.as_ref().is_none_or(|lookup| lookup.result().is_some());
         let wait = Some(wait).filter(|_| soon);
+        self.wait_for_endpoints(&when, lookup.as_mut())?;
+        if let Some(image) = asked_later {
+            lookup = Some(Lookup::start(image, host, self.signals.found_mask(), When::Turn));
+        }
         if spec.debug_before_step {
             self.ask_before_step(lookup.as_mut())?;
         }
@@ -164,7 +171,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Whether the step's when expressions want it to run.
-    fn verdict(&mut self, expressions: &[WhenExpression]) -> Result<Verdict, Outcome> {
+    pub(super) fn verdict(&mut self, expressions: &[WhenExpression]) -> Result<Verdict, Outcome> {
         let limit = match self.spec.timeout {
             Timeout::After(limit) => limit.min(when::LIMIT),
             Timeout::Unlimited | Timeout::Negative => when::LIMIT,

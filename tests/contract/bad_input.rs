@@ -8,7 +8,7 @@ use super::{assert_failed, assert_left, executable, in_tekton, internal, lines};
 
 /// A flag, a wrong value, the exit code, and how the sentence about it starts. `FILE` is a file where a directory should
 /// be.
-const WRONG: [(&str, &str, i32, &str); 46] = [
+const WRONG: [(&str, &str, i32, &str); 49] = [
     ("breakpoint_on_failure", "maybe", 2, r#"invalid boolean value "maybe" for -breakpoint_on_failure: parse error"#),
     ("debug_before_step", "2", 2, r#"invalid boolean value "2" for -debug_before_step: parse error"#),
     ("wait_file_content", "yes", 2, r#"invalid boolean value "yes" for -wait_file_content: parse error"#),
@@ -23,6 +23,14 @@ const WRONG: [(&str, &str, i32, &str); 46] = [
     ("termination_containers", "0", 2, r#"invalid value "0" for flag -termination_containers: "#),
     ("termination_containers", "many", 2, r#"invalid value "many" for flag -termination_containers: "#),
     ("image_lookup_timeout", "0", 2, r#"invalid value "0" for flag -image_lookup_timeout: it must be longer than"#),
+    ("wait_endpoints", "db:5432", 2, r#"invalid value "db:5432" for flag -wait_endpoints: write tcp://HOST:PORT, "#),
+    (
+        "wait_endpoints",
+        "http://u:p@h/",
+        2,
+        r#"invalid value "http://u:p@h/" for flag -wait_endpoints: an endpoint is "#,
+    ),
+    ("wait_endpoints_timeout", "-1s", 2, r#"invalid value "-1s" for flag -wait_endpoints_timeout: it must be longer"#),
     ("image_platform", "linux", 2, r#"invalid value "linux" for flag -image_platform: "#),
     ("image_registry_certificate", "/ca", 2, r#"invalid value "/ca" for flag -image_registry_certificate: "#),
     ("image_registry_client_cert", "r=/c", 2, r#"invalid value "r=/c" for flag -image_registry_client_cert: "#),

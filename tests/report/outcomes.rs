@@ -150,6 +150,7 @@ fn a_failure_around_the_step_is_softened_by_nothing_and_breaks() {
         (NotRunKind::Other, 1, vec![failure(WHY)]),
         (NotRunKind::Substitution, 2, vec![failure(WHY)]),
         (NotRunKind::ImageLookup, 1, vec![reason("ImageLookupFailed"), failure(WHY)]),
+        (NotRunKind::Endpoint, 1, vec![reason("EndpointNotReady"), failure(WHY)]),
     ] {
         for end in EVERY_END {
             let post = if end.breakpoint_on_failure { Post::None } else { Post::Err };
@@ -217,6 +218,7 @@ fn results_and_artifacts_are_read_of_every_step_whose_turn_came_but_for_skipped_
         (Outcome::NotWanted, false, false),
         (not_run(NotRunKind::Other), true, false),
         (not_run(NotRunKind::ImageLookup), false, false),
+        (not_run(NotRunKind::Endpoint), false, false),
         (not_run(NotRunKind::PredecessorDied), false, false),
         (not_run(NotRunKind::Substitution), false, false),
         (not_run(NotRunKind::Interrupted(15)), false, false),

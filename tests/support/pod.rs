@@ -11,7 +11,8 @@ use entrypoint::host::Dirs;
 use entrypoint::outcome::Outcome;
 use entrypoint::report::{Left, Line, leave};
 use entrypoint::spec::{
-    CommandSource, CredentialsSpec, EndSpec, OnError, OutputSpec, ReportSpec, ResultsSpec, StepSpec, Timeout, WaitSpec,
+    CommandSource, CredentialsSpec, EndSpec, EndpointsSpec, OnError, OutputSpec, ReportSpec, ResultsSpec, StepSpec,
+    Timeout, WaitSpec,
 };
 use entrypoint::sys::clock;
 
@@ -44,6 +45,7 @@ impl Pod {
         fs::create_dir(dir.path().join("results")).unwrap();
         let spec = StepSpec {
             wait: WaitSpec::default(),
+            endpoints: EndpointsSpec::default(),
             report: ReportSpec {
                 post_file: Some(dir.path().join("run/0/out")),
                 termination_path: dir.path().join("termination"),

@@ -155,7 +155,12 @@ fn a_token_repeated_by_entra_id_is_not_told() {
         let (_, assertion) = form.iter().find(|(name, _)| name == "client_assertion").unwrap();
         Answer::new(400).body(json!({"error": "x", "error_description": format!("bad {assertion}")}).to_string())
     });
-    fails("Entra ID: a token repeated", by_token(&world, world.resolve(TEAM), &token), TOKEN, &["answered 400: bad (a secret)"]);
+    fails(
+        "Entra ID: a token repeated",
+        by_token(&world, world.resolve(TEAM), &token),
+        TOKEN,
+        &["answered 400: bad (a secret)"],
+    );
 }
 
 #[test]
