@@ -149,10 +149,7 @@ impl World {
     /// What was asked so far: `sts.amazonaws.com POST /`, in the order of the servers.
     pub fn asked(&self) -> Vec<String> {
         let servers = self.servers.borrow();
-        servers
-            .iter()
-            .flat_map(|(name, server)| server.lines().into_iter().map(move |l| format!("{name} {l}")))
-            .collect()
+        servers.iter().flat_map(|(name, server)| server.lines().into_iter().map(move |l| format!("{name} {l}"))).collect()
     }
 
     /// What was asked of one server.

@@ -242,9 +242,7 @@ pub(crate) fn is_metadata(url: &Url) -> bool {
     match host.trim_start_matches('[').trim_end_matches(']').parse() {
         Ok(IpAddr::V4(address)) => address.is_link_local() || address.is_loopback(),
         // Amazon's are in fd00:ec2::/32, Google's is fd20:ce::254.
-        Ok(IpAddr::V6(address)) => {
-            address.is_unicast_link_local() || address.is_loopback() || address.is_unique_local()
-        }
+        Ok(IpAddr::V6(address)) => address.is_unicast_link_local() || address.is_loopback() || address.is_unique_local(),
         Err(_) => false,
     }
 }
