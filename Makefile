@@ -1,4 +1,4 @@
-# Needs Rust 1.94 or newer, a C compiler and the static C library (Debian: gcc libc6-dev). The rest is found or installed.
+# Needs Rust 1.94.1 or newer, a C compiler and the static C library (Debian: gcc libc6-dev). The rest is found or installed.
 
 .PHONY: build run test bench sizes fmt clean
 

@@ -67,7 +67,7 @@ links_static() {
 # need_toolchain: Rust, and a C compiler with the static C library. Exits when one is missing: nothing works without.
 need_toolchain() {
     have cargo || {
-        echo "Rust 1.94 or newer is needed, and there is no cargo in PATH: see https://rustup.rs" >&2
+        echo "Rust 1.94.1 or newer is needed, and there is no cargo in PATH: see https://rustup.rs" >&2
         exit 1
     }
     links_static && return 0

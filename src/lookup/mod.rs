@@ -56,7 +56,7 @@ enum State {
     /// The last attempt failed, and time may mend it.
     Pausing { until: Instant, failure: Failure },
     /// It is known what came of it.
-    Done(Result<Found, Failure>),
+    Done(Box<Result<Found, Failure>>),
 }
 
 impl<'a> Lookup<'a> {
@@ -115,8 +115,9 @@ impl<'a> Lookup<'a> {
                 let (ended, when) = (helper.advance(now)?, *when);
                 self.state = self.after(ended, when, now);
                 match &self.state {
-                    State::Pausing { failure, .. } | State::Done(Err(failure)) => Some(failure),
-                    State::Asking { .. } | State::Done(Ok(_)) => None,
+                    State::Pausing { failure, .. } => Some(failure),
+                    State::Done(result) => result.as_ref().as_ref().err(),
+                    State::Asking { .. } => None,
                 }
             }
             State::Pausing { until, .. } => {
@@ -149,10 +150,10 @@ impl<'a> Lookup<'a> {
                 self.failed = self.failed.saturating_add(1);
                 match now.checked_add(pause) {
                     Some(until) => State::Pausing { until, failure },
-                    None => State::Done(Err(failure)),
+                    None => State::Done(Box::new(Err(failure))),
                 }
             }
-            result => State::Done(result),
+            result => State::Done(Box::new(result)),
         }
     }
 }
@@ -164,7 +165,7 @@ fn attempt(spec: &LookupSpec, host: &Host, mask: Mask, when: When) -> State {
         Ok(helper) => State::Asking { helper, when },
         Err(error) => {
             let reason = format!("the lookup's process cannot be started: {}", Cause(&error));
-            State::Done(Err(Failure::of(&spec.image, reason)))
+            State::Done(Box::new(Err(Failure::of(&spec.image, reason))))
         }
     }
 }
