@@ -24,7 +24,7 @@
 //! A module imports only from lower floors, and siblings meet in a lower one (`tests/floors.rs` reads the sources and
 //! fails on an upward import): `main` > `run`, `commands` > `cli`, `step`, `report`, `setup`, `lookup`, `endpoints` > `authn`,
 //! `daemon`, `kube`, `registry` > `http` > `image`, `credential`, `go_json`, `go_path`, `note`, `outcome`, `spec`, `trace` >
-//! `sys`, `host`, `cloud`, `secret`, `quote`, `log`.
+//! `sys`, `host`, `cloud`, `pause`, `secret`, `quote`, `log`.
 
 pub mod cli;
 pub mod cloud;
@@ -46,6 +46,8 @@ pub mod lookup;
 pub mod lookup;
 pub mod note;
 pub mod outcome;
+#[cfg(feature = "lookup")]
+pub mod pause;
 pub mod quote;
 pub mod report;
 pub mod run;

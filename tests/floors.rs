@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 8] = [
     &["authn", "daemon", "kube", "registry"],
     &["http"],
     &["credential", "go_json", "go_path", "image", "note", "outcome", "spec", "trace"],
-    &["cloud", "host", "log", "quote", "secret", "sys"],
+    &["cloud", "host", "log", "pause", "quote", "secret", "sys"],
 ];
 
 /// The only arrows between siblings, each between two plain things.

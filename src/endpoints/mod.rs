@@ -6,7 +6,6 @@
 
 mod document;
 mod knock;
-mod pause;
 mod wait;
 
 use std::fs::File;

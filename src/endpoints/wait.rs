@@ -11,14 +11,16 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::document::{Failure, Missing};
 use super::knock;
-use super::pause;
 use crate::host::Env;
 use crate::log;
+use crate::pause::{self, Pauses};
 use crate::quote::OneLine;
 use crate::spec::{Endpoint, EndpointsSpec};
 use crate::sys::cause::Cause;
 use crate::sys::poll;
 
+/// Between two tries of an endpoint: steps that wait for one daemon do not ask it all at once.
+const PAUSES: Pauses = Pauses { shortest: Duration::from_millis(250), longest: Duration::from_secs(5) };
 /// Bounds one try. It is more than a name, a connection or a daemon's answer may take by itself, so that their own words are told.
 const TRY: Duration = Duration::from_secs(12);
 /// How long an endpoint may take before the log tells what is waited for.
@@ -86,7 +88,7 @@ async fn until_it_answers(endpoint: &Endpoint, env: &Env, deadline: Instant) -> 
             Err(_) if Instant::now() >= deadline && last.get().is_some() => {}
             Err(_) => last.set(&knock::silence(endpoint, env)),
         }
-        let pause = pause::after(tries, pause::some_number());
+        let pause = PAUSES.behind(tries.saturating_sub(1), pause::some_number());
         sleep_until(deadline.min(Instant::now() + pause)).await;
         if Instant::now() >= deadline {
             let reason = last.get().unwrap_or_default();

@@ -3,10 +3,12 @@
 //! The program runs inside other people's images. There may be no CA bundle (roots are compiled in), a hostile
 //! `nsswitch.conf` (getaddrinfo is never called), and bodies that never end (every read has a limit).
 
+mod date;
 mod error;
 mod identity;
 mod named;
 mod names;
+mod percent;
 mod proxy;
 mod roots;
 mod trust;
@@ -22,11 +24,13 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 
+pub use self::date::seconds_of_date;
 pub use self::error::{HttpError, Unanswered};
 pub use self::identity::Identity;
 pub use self::named::is_named;
 use self::names::Names;
 pub use self::names::{NameFiles, ResolveError};
+pub use self::percent::percent_decoded;
 pub use self::proxy::{Proxy, ProxySettings};
 pub use self::roots::RootPlaces;
 use self::roots::SystemRoots;

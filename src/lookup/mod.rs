@@ -8,7 +8,6 @@ mod ask;
 mod document;
 #[cfg(feature = "lookup")]
 mod gather;
-mod pause;
 #[cfg(feature = "lookup")]
 mod places;
 #[cfg(feature = "lookup")]
@@ -21,11 +20,15 @@ pub use document::{Failure, Found, FoundAt, Wanted};
 
 use crate::host::Host;
 use crate::outcome::ChildExit;
+use crate::pause::{self, Pauses};
 use crate::spec::LookupSpec;
 use crate::sys::cause::Cause;
 use crate::sys::helper::{Ended, Helper};
 use crate::sys::process::ProcessId;
 use crate::sys::signals::{self, Mask};
+
+/// Between two attempts.
+const PAUSES: Pauses = Pauses { shortest: Duration::from_secs(1), longest: Duration::from_secs(60) };
 
 /// A lookup in progress: one child per attempt, pauses between them, and what came of it in the end.
 #[derive(Debug)]
@@ -146,7 +149,7 @@ impl<'a> Lookup<'a> {
                 if self.turn {
                     return attempt(self.spec, self.host, self.mask, When::Turn);
                 }
-                let pause = pause::after(self.failed, pause::some_number());
+                let pause = PAUSES.behind(self.failed, pause::some_number());
                 self.failed = self.failed.saturating_add(1);
                 match now.checked_add(pause) {
                     Some(until) => State::Pausing { until, failure },

@@ -4,6 +4,7 @@ use reqwest::Url;
 
 use super::error::What;
 use super::place::host_and_port;
+use crate::http::percent_decoded;
 use crate::image::shown;
 use crate::secret::Secret;
 
@@ -19,7 +20,7 @@ pub(super) fn traced(url: &Url, what: What, secrets: &[Secret]) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     let query = query(url, what);
     let whole = format!("{place}{port}{}{query}", url.path());
-    let decoded = decoded(&whole);
+    let decoded = percent_decoded(&whole);
     let tells = |secret: &Secret| !secret.is_empty() && [&whole, &decoded].iter().any(|t| t.contains(secret.expose()));
     if secrets.iter().any(tells) {
         return format!("{}://{}/(hidden: it holds a secret)", url.scheme(), host_and_port(url));
@@ -47,25 +48,6 @@ fn query(url: &Url, what: What) -> String {
 fn encoded(value: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/,@*".contains(&byte);
     value.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
-/// What percent signs stand for.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, others @ ..] = rest {
-        let code = match (first, others) {
-            (b'%', [high, low, ..]) => digit(*high).zip(digit(*low)).map(|(high, low)| high << 4 | low),
-            _ => None,
-        };
-        bytes.push(code.unwrap_or(*first));
-        rest = if code.is_some() { others.get(2..).unwrap_or_default() } else { others };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]

@@ -5,14 +5,13 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use azure_core::time::parse_rfc7231;
 use reqwest::header::DATE;
 use serde_json::Value;
 
 use super::place::Audience;
 use crate::authn::cloud::{Answer, CloudHttpError, Hung};
 use crate::authn::file::FileError;
-use crate::http::{HttpError, Unanswered};
+use crate::http::{HttpError, Unanswered, seconds_of_date};
 use crate::image::shown;
 use crate::sys::cause::chain;
 
@@ -169,7 +168,7 @@ fn then(advice: &str) -> String {
 impl Refusal {
     /// The refusal in an answer. `hide` takes out the secrets that were shown to whoever answers, before anything is cut.
     pub(super) fn of(whom: String, answer: &Answer, hide: impl FnOnce(String) -> String) -> Self {
-        let date = answer.headers.get(DATE).and_then(|date| date.to_str().ok()).and_then(seconds);
+        let date = answer.headers.get(DATE).and_then(|date| date.to_str().ok()).and_then(seconds_of_date);
         let words = words(&answer.body);
         let code = words.as_deref().and_then(code);
         let unknown_audience = code == Some(UNKNOWN_AUDIENCE) || is_invalid_resource(&answer.body);
@@ -181,11 +180,6 @@ impl Refusal {
     pub(super) fn says(&self, words: &str) -> bool {
         self.words.as_deref().is_some_and(|own| own.to_ascii_lowercase().contains(words))
     }
-}
-
-/// The seconds since 1970 of a `Date`.
-fn seconds(date: &str) -> Option<u64> {
-    u64::try_from(parse_rfc7231(date).ok()?.unix_timestamp()).ok()
 }
 
 /// The reason in an error's document: OAuth's as Entra ID and the metadata server write it, that of the other managed

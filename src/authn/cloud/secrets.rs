@@ -11,6 +11,7 @@ use reqwest::Url;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
+use crate::http::percent_decoded;
 use crate::secret::Secret;
 
 /// What is too short to be a secret, in bytes: words of a message are as long.
@@ -202,25 +203,6 @@ fn tagged(text: &str) -> impl Iterator<Item = &str> {
         }
         rest.strip_prefix('"')?.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?.split('"').next()
     })
-}
-
-/// What percent signs stand for.
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, others @ ..] = rest {
-        let code = match (first, others) {
-            (b'%', [high, low, ..]) => digit(*high).zip(digit(*low)).map(|(high, low)| high << 4 | low),
-            _ => None,
-        };
-        bytes.push(code.unwrap_or(*first));
-        rest = if code.is_some() { others.get(2..).unwrap_or_default() } else { others };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// What the backslashes of a JSON text stand for, as far as a token's characters are concerned.

@@ -3,11 +3,10 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tz::UtcDateTime;
+use crate::http::seconds_of_date;
 
 /// What is no difference, in seconds: services allow for this much and more.
 const ALLOWED: u64 = 60;
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// A clock that is off, by so many seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +21,7 @@ impl Skew {
     /// By how much the clock is off, if it is, by the date of an answer.
     pub(super) fn by(date: &str, now: SystemTime) -> Option<Self> {
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let date = seconds(date)?;
+        let date = seconds_of_date(date)?;
         let off = now.abs_diff(date);
         let skew = if now > date { Self::Ahead(off) } else { Self::Behind(off) };
         (off > ALLOWED).then_some(skew)
@@ -36,18 +35,6 @@ impl fmt::Display for Skew {
             Self::Behind(off) => write!(f, "this machine's clock is {off} s behind the service's: set it right"),
         }
     }
-}
-
-/// The seconds since 1970 of `Sun, 06 Nov 1994 08:49:37 GMT`, the only form that servers send.
-fn seconds(text: &str) -> Option<u64> {
-    let (_, text) = text.trim().split_once(", ")?;
-    let [day, month, year, clock, "GMT"] = text.split(' ').collect::<Vec<_>>()[..] else { return None };
-    let [hour, minute, second] = clock.split(':').collect::<Vec<_>>()[..] else { return None };
-    let month = u8::try_from(MONTHS.iter().position(|name| *name == month)?).ok()? + 1;
-    let number = |text: &str| text.parse::<u8>().ok();
-    let date =
-        UtcDateTime::new(year.parse().ok()?, month, number(day)?, number(hour)?, number(minute)?, number(second)?, 0);
-    u64::try_from(date.ok()?.unix_time()).ok()
 }
 
 #[cfg(test)]
