@@ -4,7 +4,6 @@
 //! file with its trailing newline or fails, drops the agent's reason, and resolves a name with the C library, which would
 //! load what the image's `nsswitch.conf` names (docs/adr/0004-names-resolved-in-rust.md).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -13,6 +12,7 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use super::endpoint::{self, is_agent, is_on_node};
 use super::error::{AmazonError, Refused, Service};
 use super::sdk::{Sdk, Told};
 use super::web_identity::token;
@@ -20,12 +20,6 @@ use crate::authn::cloud::{Answer, CloudHttpError, Question, host_and_port, is_me
 use crate::image::shown;
 use crate::secret::Secret;
 
-/// Where the agents are: that of ECS, and that of EKS.
-const AGENTS: [IpAddr; 3] = [
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
-];
 /// How often an agent is asked that is busy, and the pause in between.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(200);
@@ -73,15 +67,13 @@ struct Reason {
 impl Container {
     /// Whether it is the agent of EKS Pod Identity.
     pub(super) fn is_eks(&self) -> bool {
-        let [_, eks @ ..] = AGENTS;
-        let url = Url::parse(&self.url).ok();
-        let host = url.as_ref().and_then(Url::host_str).map(|host| host.trim_start_matches('[').trim_end_matches(']'));
-        host.and_then(|host| host.parse().ok()).is_some_and(|address| eks.contains(&address))
+        Url::parse(&self.url).is_ok_and(|url| endpoint::is_eks(&url))
     }
 
     /// Asks the agent for the credentials.
     pub(super) async fn keys(&self, sdk: &Sdk) -> Result<Credentials, AmazonError> {
-        let url = agent(&self.url).map_err(|why| AmazonError::Variable { variable: self.variable, why })?;
+        let url = agent(&self.url, self.token.is_some())
+            .map_err(|why| AmazonError::Variable { variable: self.variable, why })?;
         let authorization = self.token.as_ref().map(Token::header).transpose()?;
         let limit = if is_metadata(&url) { sdk.limits.metadata } else { sdk.limits.service };
         let host = host_and_port(&url);
@@ -132,18 +124,19 @@ async fn ask(sdk: &Sdk, url: &Url, authorization: Option<&HeaderValue>) -> Resul
     }
 }
 
-/// The URL of an agent. Whoever is asked is shown a token: over http only the agents are.
-fn agent(url: &str) -> Result<Url, &'static str> {
+/// The URL of an agent. Who it is is the image's choice too: so nobody is asked in plain text but the agents, and nobody
+/// is shown a token but what is on this node.
+fn agent(url: &str, is_shown_token: bool) -> Result<Url, &'static str> {
     let url = Url::parse(url).map_err(|_| "is no URL")?;
-    let host = url.host_str().ok_or("is a URL without a host")?;
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let is_agent = match address {
-        Ok(address) => address.is_loopback() || AGENTS.contains(&address),
-        Err(_) => host == "localhost",
-    };
+    if !url.has_host() {
+        return Err("is a URL without a host");
+    }
     match url.scheme() {
+        "https" if is_shown_token && !is_on_node(&url) => {
+            Err("names somebody who is not on this node, and nobody else is shown the token for the agent")
+        }
         "https" => Ok(url),
-        "http" if is_agent => Ok(url),
+        "http" if is_agent(&url) => Ok(url),
         "http" => Err("names somebody who must not be asked over plain http: only loopback, 169.254.170.2, \
                        169.254.170.23 and fd00:ec2::23 may be"),
         _ => Err("is no URL of http or https"),
@@ -190,24 +183,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_agent_is_asked_over_plain_http() {
-        for (url, asked) in [
-            ("http://169.254.170.23/v1/credentials", true),
-            ("http://[fd00:ec2::23]/v1/credentials", true),
-            ("http://169.254.170.2/v2/credentials/1", true),
-            ("http://127.0.0.1:4000/x", true),
-            ("http://[::1]:4000/x", true),
-            ("http://localhost:4000/x", true),
-            ("https://agent.example/x", true),
-            ("http://agent.example/x", false),
-            ("http://localhost.evil.example/x", false),
-            ("http://169.254.169.254/x", false),
-            ("http://10.0.0.1/x", false),
-            ("ftp://127.0.0.1/x", false),
-            ("/v1/credentials", false),
-            ("", false),
+    fn only_an_agent_is_asked_over_plain_http_and_only_this_node_is_shown_a_token() {
+        let (nobody, without, always) = ([false, false], [true, false], [true, true]);
+        for (url, expected) in [
+            ("http://169.254.170.23/v1/credentials", always),
+            ("http://[fd00:ec2::23]/v1/credentials", always),
+            ("http://169.254.170.2/v2/credentials/1", always),
+            ("http://127.0.0.1:4000/x", always),
+            ("http://[::1]:4000/x", always),
+            ("http://localhost:4000/x", always),
+            ("https://localhost:4000/x", always),
+            ("https://169.254.170.23/x", always),
+            ("https://169.254.1.1/x", always),
+            ("https://[fe80::1]/x", always),
+            ("https://agent.example/x", without),
+            ("https://10.0.0.1/x", without),
+            ("https://abcdef.execute-api.eu-central-1.amazonaws.com/x", without),
+            ("https://169.254.170.23.evil.example/x", without),
+            ("https://169.254.170.23@evil.example/x", without),
+            ("http://agent.example/x", nobody),
+            ("http://localhost.evil.example/x", nobody),
+            ("http://169.254.170.2@evil.example/x", nobody),
+            ("http://169.254.170.2.evil.example/x", nobody),
+            ("http://169.254.169.254/x", nobody),
+            ("http://10.0.0.1/x", nobody),
+            ("ftp://127.0.0.1/x", nobody),
+            ("/v1/credentials", nobody),
+            ("", nobody),
         ] {
-            assert_eq!(agent(url).is_ok(), asked, "{url}");
+            assert_eq!([false, true].map(|token| agent(url, token).is_ok()), expected, "{url}");
         }
     }
 }

@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::date_time::{DateTime, Format};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::sdk::Told;
+use super::sdk::{Told, Unasked};
 use crate::authn::cloud::{CloudHttpError, Hung};
 use crate::authn::file::FileError;
 use crate::image::shown;
@@ -97,6 +97,15 @@ pub(in crate::authn) enum AmazonError {
         advice: &'static str,
         /// Why.
         source: Box<CloudHttpError>,
+    },
+    /// Somebody else would have been shown the pod's token.
+    #[error(
+        "the pod's token is not shown to {host}: that is neither Amazon's STS over https nor this machine \
+         (AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL, AWS_REGION and a profile's endpoint_url decide who is asked)"
+    )]
+    Elsewhere {
+        /// Whom the environment or a profile names.
+        host: String,
     },
     /// The service refuses.
     #[error("{0}")]
@@ -191,6 +200,7 @@ impl AmazonError {
             | Self::ProfileFile { .. }
             | Self::Profile { .. }
             | Self::Keys { .. }
+            | Self::Elsewhere { .. }
             | Self::Unusable { .. }
             | Self::Unaskable { .. } => false,
         }
@@ -218,10 +228,14 @@ impl AmazonError {
         now: SystemTime,
     ) -> Result<Self, Service> {
         let Told { host, status, date, failure } = told;
-        if let Some(source) = failure {
-            let source = Box::new(source);
-            return Ok(Self::Unanswered { advice: service.if_silent(), service, source });
-        }
+        let status = match failure {
+            Some(Unasked::Elsewhere) => return Ok(Self::Elsewhere { host: host.unwrap_or_default() }),
+            Some(Unasked::Unanswered(source)) => {
+                let source = Box::new(source);
+                return Ok(Self::Unanswered { advice: service.if_silent(), service, source });
+            }
+            None => status,
+        };
         let (Some(host), Some(status)) = (host, status) else { return Err(service) };
         if code.is_none() && (200..300).contains(&status) {
             return Ok(Self::Unusable { host, service, why: String::new() });

@@ -30,7 +30,7 @@ pub(super) struct Instance {
 impl Instance {
     /// Asks for the credentials of the instance's role; they and the role's name.
     pub(super) async fn keys(&self, sdk: &Sdk) -> Result<(Credentials, String), AmazonError> {
-        let transport = sdk.transport("role credentials");
+        let transport = sdk.transport_to_metadata();
         let asked = within(sdk.limits.metadata, &self.endpoint, self.ask(sdk, &transport)).await;
         asked.unwrap_or_else(|hung| {
             let whom = transport.told().host.unwrap_or(hung.whom);

@@ -3,6 +3,7 @@
 //! Injected ones stand first, the metadata server last (docs/adr/0040-the-clouds-libraries-speak-through-our-client.md).
 
 mod container;
+mod endpoint;
 mod error;
 mod instance;
 mod login;

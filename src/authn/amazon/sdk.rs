@@ -24,10 +24,11 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use zeroize::Zeroizing;
 
+use super::endpoint::is_sts;
 use super::error::AmazonError;
 use crate::authn::cloud::{Answer, CloudHttp, CloudHttpError, Context, Limits, Question, host_and_port};
 use crate::cloud::AmazonRegistry;
@@ -67,9 +68,14 @@ impl Sdk {
         }
     }
 
-    /// A way to ask, for this purpose.
+    /// A way to ask Amazon's services, for this purpose. What is not signed goes to nobody but STS.
     pub(super) fn transport(&self, what: &'static str) -> Transport {
-        Transport { http: self.http.clone(), what, told: Arc::default() }
+        Transport { http: self.http.clone(), what, asks_services: true, told: Arc::default() }
+    }
+
+    /// A way to ask the metadata server, which is shown nothing of the pod's.
+    pub(super) fn transport_to_metadata(&self) -> Transport {
+        Transport { asks_services: false, ..self.transport("role credentials") }
     }
 
     /// Where roles are assumed: in the pod's own region if it knows one, as pods of EKS do, for the registry's may be
@@ -190,6 +196,7 @@ impl LoadServiceConfig for Endpoints {
 pub(super) struct Transport {
     http: CloudHttp,
     what: &'static str,
+    asks_services: bool,
     told: Arc<Mutex<Told>>,
 }
 
@@ -203,7 +210,16 @@ pub(super) struct Told {
     /// The answer's `Date`.
     pub(super) date: Option<String>,
     /// Why there was no answer.
-    pub(super) failure: Option<CloudHttpError>,
+    pub(super) failure: Option<Unasked>,
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(super) enum Unasked {
+    /// It was not made: it would have shown the pod's token to somebody who is not Amazon's STS.
+    Elsewhere,
+    /// There was none.
+    Unanswered(CloudHttpError),
 }
 
 impl Transport {
@@ -219,6 +235,12 @@ impl Transport {
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let question = self.question(&request).map_err(ConnectorError::user)?;
         *self.lock() = Told { host: Some(host_and_port(&question.url)), ..Told::default() };
+        // Variables and profiles name endpoints, and they are the image's as much as the pod's. Whoever does not sign proves
+        // himself by a token.
+        if self.asks_services && !is_signed(&question.headers) && !is_sts(&question.url) {
+            self.lock().failure = Some(Unasked::Elsewhere);
+            return Err(ConnectorError::other("not asked".into(), None));
+        }
         match self.http.ask(question).await {
             Ok(answer) => {
                 let response = response(&answer)?;
@@ -229,7 +251,7 @@ impl Transport {
             }
             Err(error) => {
                 let is_transient = matches!(&error, CloudHttpError::Unanswered { source, .. } if source.is_transient());
-                self.lock().failure = Some(error);
+                self.lock().failure = Some(Unasked::Unanswered(error));
                 let source = "no answer".into();
                 // What will not change within a second is not asked again.
                 Err(if is_transient { ConnectorError::io(source) } else { ConnectorError::other(source, None) })
@@ -250,6 +272,10 @@ impl Transport {
             body: Zeroizing::new(request.body().bytes().unwrap_or_default().to_vec()),
         })
     }
+}
+
+fn is_signed(headers: &HeaderMap) -> bool {
+    headers.get(AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS4-"))
 }
 
 fn response(answer: &Answer) -> Result<HttpResponse, ConnectorError> {

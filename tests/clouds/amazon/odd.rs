@@ -117,6 +117,52 @@ fn addresses_that_are_none_are_told() {
 }
 
 #[test]
+fn a_token_is_shown_to_nobody_but_amazons_sts_and_what_is_on_this_node() {
+    let Some(world) = World::new(PURPOSE) else { return };
+    world.file(TOKEN_FILE, &token(&world));
+    world.file(AGENT_TOKEN_FILE, &token(&world));
+    for name in ["evil.example", "sts.s3.amazonaws.com", "x.execute-api.eu-central-1.amazonaws.com"] {
+        world.secure(&[name], |request: &Request| -> Answer { panic!("asked {}", request.line()) });
+    }
+    registry(&world, PRIVATE, &[]);
+    let sentence = |host: &str| format!("the pod's token is not shown to {host}:443: that is neither Amazon's STS");
+    for (variable, value, host) in [
+        ("AWS_ENDPOINT_URL_STS", "https://evil.example", "evil.example"),
+        ("AWS_ENDPOINT_URL", "https://evil.example/", "evil.example"),
+        ("AWS_ENDPOINT_URL_STS", "https://sts.amazonaws.com@evil.example", "evil.example"),
+        (
+            "AWS_ENDPOINT_URL_STS",
+            "https://x.execute-api.eu-central-1.amazonaws.com",
+            "x.execute-api.eu-central-1.amazonaws.com",
+        ),
+        ("AWS_REGION", "s3", "sts.s3.amazonaws.com"),
+    ] {
+        said(&with_irsa(&world, PRIVATE).env(variable, value).envs(&[NO_INSTANCE]).told(), &sentence(host));
+    }
+    let web = format!("role_arn = {ROLE}\nweb_identity_token_file = {TOKEN_FILE}\n");
+    let base = format!("[profile ci]\nrole_arn = {ROLE}\nsource_profile = web\n[profile web]\n{web}");
+    for profiles in [
+        format!("[profile ci]\n{web}endpoint_url = https://evil.example\n"),
+        format!("[profile ci]\n{web}services = s\n[services s]\nsts =\n  endpoint_url = https://evil.example\n"),
+        format!("{base}[profile ci]\nendpoint_url = https://evil.example\n"),
+        format!("[profile ci]\n{web}region = s3\n"),
+    ] {
+        world.file("/aws/config", &profiles);
+        let variables = [("AWS_CONFIG_FILE", "/aws/config"), ("AWS_PROFILE", "ci"), NO_INSTANCE];
+        let host = if profiles.contains("s3") { "sts.s3.amazonaws.com" } else { "evil.example" };
+        said(&world.resolve(PRIVATE).envs(&variables).told(), &sentence(host));
+    }
+    let uri = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
+    let not_here = format!("{uri} names somebody who is not on this node, and nobody else is shown the token");
+    for url in ["https://evil.example/", "https://x.execute-api.eu-central-1.amazonaws.com/"] {
+        said(&with_pod_identity(&world, PRIVATE).env(uri, url).envs(&[NO_INSTANCE]).told(), &not_here);
+        let value = ("AWS_CONTAINER_AUTHORIZATION_TOKEN", token(&world));
+        let run = world.resolve(PRIVATE).env(uri, url).env(value.0, value.1).envs(&[NO_INSTANCE]);
+        said(&run.told(), &not_here);
+    }
+}
+
+#[test]
 fn keys_that_no_header_may_have_are_told() {
     let Some(world) = World::new(PURPOSE) else { return };
     let keys = Keys::of_user(&world, "ann");

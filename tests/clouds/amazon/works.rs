@@ -269,12 +269,15 @@ fn every_kind_of_host_has_an_api_of_its_own() {
     }
 }
 
+/// An endpoint of STS in somebody's VPC.
+const STS_ENDPOINT: &str = "vpce-0a1b2c3d-x4y5.sts.eu-central-1.vpce.amazonaws.com";
+
 #[test]
 fn endpoints_that_variables_name_are_asked() {
     let Some(world) = World::new(PURPOSE) else { return };
     let (keys, token) = (Keys::of_role(&world, "irsa"), token(&world));
     world.file(TOKEN_FILE, &token);
-    world.secure(&["vpce-sts.example"], sts(&token, &keys));
+    world.secure(&[STS_ENDPOINT], sts(&token, &keys));
     let api = Api::private("eu-central-1", &[&keys]);
     let same = api.clone();
     world.secure(&["vpce-ecr.example"], move |request| api.answer(request));
@@ -283,7 +286,8 @@ fn endpoints_that_variables_name_are_asked() {
     world.secure(&["vpce-public.example"], move |request| public_api.answer(request));
     registry(&world, PRIVATE, &[&keys]);
     public(&world, &[&keys], false);
-    let named_sts = ("AWS_ENDPOINT_URL_STS", "https://vpce-sts.example");
+    let named_sts = ("AWS_ENDPOINT_URL_STS", format!("https://{STS_ENDPOINT}"));
+    let named_sts = (named_sts.0, named_sts.1.as_str());
     let source = format!("Amazon IRSA role {ROLE}");
     let ecr = ("AWS_ENDPOINT_URL_ECR", "https://vpce-ecr.example/");
     accepted(&with_irsa(&world, PRIVATE).envs(&[named_sts, ecr]).told(), &source);
