@@ -143,11 +143,20 @@ impl World {
     /// A registry at this name. `door` answers whoever may not come in, and what else is no part of a registry's content;
     /// whom it has no answer for is given the image.
     pub fn registry(&self, name: &str, door: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) {
-        let content = Registry { layout: self.layout.clone(), authorization: None };
-        self.secure(&[name], move |request| door(request).unwrap_or_else(|| content.answer(request)));
+        self.secure(&[name], self.with_image(door));
     }
 
-    fn assert_that_no_secret_is_told_in(&self, texts: &[String]) {
+    /// What a registry answers, with such a door.
+    pub fn with_image(
+        &self,
+        door: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static,
+    ) -> impl Fn(&Request) -> Answer + Send + Sync + 'static {
+        let content = Registry { layout: self.layout.clone(), authorization: None };
+        move |request| door(request).unwrap_or_else(|| content.answer(request))
+    }
+
+    /// Fails if a secret is in one of these.
+    pub fn assert_that_no_secret_is_told_in(&self, texts: &[String]) {
         for secret in self.secrets.borrow().iter() {
             for text in texts {
                 let told = sweep::tells(text, secret);
@@ -156,7 +165,8 @@ impl World {
         }
     }
 
-    fn serve<R: Into<Reply>>(
+    /// Somebody who is called this here, and listens at an address.
+    pub fn serve<R: Into<Reply>>(
         &self,
         name: String,
         address: String,
