@@ -111,8 +111,12 @@ fn status(response: &Response) -> String {
     let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     match target.filter(|_| status.is_redirection()) {
         Some(target) => {
-            // A query may carry a signature.
+            // A query may carry a signature, and a user a password.
             let target = target.split(['?', '#']).next().unwrap_or_default();
+            let target = match (target.split_once("://"), target.rsplit_once('@')) {
+                (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+                _ => target.to_owned(),
+            };
             let target = &target[..target.floor_char_boundary(SHOWN)];
             format!("it answers {status}, and redirects are not followed: name {target} instead")
         }

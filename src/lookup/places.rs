@@ -118,6 +118,13 @@ impl Attempt<'_> {
         if !route.credentials {
             return None;
         }
+        if route.api.scheme == Scheme::Http
+            && let Some(owned) = CloudRegistry::of(route.reference.registry())
+        {
+            let why = "not asked: its tokens are for https, and this place is spoken to over plain http";
+            story.push(Note::new(format!("{} identity", owned.cloud()), why));
+            return None;
+        }
         let Self { spec, host, network, trace, .. } = *self;
         let setting = Setting {
             env: &host.env,
@@ -182,7 +189,7 @@ impl Attempt<'_> {
     /// The reason of a place whose time is up.
     fn no_answer(&self, route: &Route, share: Duration, alone: bool) -> String {
         let (registry, timeout) = (route.reference.registry(), self.spec.timeout);
-        if alone {
+        if alone && self.spec.sources.len() == 1 {
             return format!("no answer from {registry} within {timeout:?} (-image_lookup_timeout)");
         }
         let share = Duration::from_millis(u64::try_from(share.as_millis()).unwrap_or(u64::MAX));

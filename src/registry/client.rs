@@ -128,7 +128,7 @@ impl Lookup<'_> {
     async fn with_each(&mut self, mut keychain: impl Keychain) -> Result<FetchedImage, RegistryError> {
         let mut refusals = Vec::new();
         let mut unknown = None;
-        let mut tried = 0;
+        let (mut tried, mut withheld) = (0, 0);
         loop {
             let credential = keychain.next_credential(self.asker.notes).await;
             if let Some(credential) = &credential {
@@ -153,9 +153,10 @@ impl Lookup<'_> {
                     outcome
                 }
                 Err(Failed::Withheld) => {
-                    let host = self.host();
+                    withheld += 1;
+                    let (host, key) = (self.host(), self.reference.registry());
                     format!(
-                        "not shown to {host}, which speaks plain http; -image_insecure_registry {host} would allow it"
+                        "not shown to {host}, which speaks plain http; -image_insecure_registry {key} would allow it"
                     )
                 }
                 Err(Failed::Unknown(schemes)) => {
@@ -167,13 +168,19 @@ impl Lookup<'_> {
                 self.asker.notes.push(Note::new(source, outcome));
             }
             if credential.is_none() {
-                return Err(self.denied(refusals, unknown, tried));
+                return Err(self.denied(refusals, unknown, tried - withheld, withheld));
             }
         }
     }
 
     /// The failure of every pass as one: who was told most is believed.
-    fn denied(&self, refusals: Vec<Refusal>, unknown: Option<Vec<String>>, credentials: usize) -> RegistryError {
+    fn denied(
+        &self,
+        refusals: Vec<Refusal>,
+        unknown: Option<Vec<String>>,
+        credentials: usize,
+        withheld: usize,
+    ) -> RegistryError {
         let host = self.host();
         let telling = |refusal: &Refusal| match refusal.status {
             404 => 2,
@@ -188,6 +195,9 @@ impl Lookup<'_> {
         let refusal = Box::new(refusal);
         if refusal.status == 404 && refusal.what == What::Manifest {
             RegistryError::NotFound { host, reference: self.reference.to_string(), credentials, refusal }
+        } else if credentials == 0 && withheld > 0 {
+            let key = self.reference.registry().to_owned();
+            RegistryError::Withheld { host, repository, key, refusal }
         } else if credentials == 0 {
             RegistryError::NoCredential { host, repository, refusal }
         } else {
@@ -408,7 +418,7 @@ impl Lookup<'_> {
 
     /// Asks the registry: over https, and over plain http only where that is allowed and https is certainly not spoken.
     async fn reach(&mut self, path: &str, question: &Question<'_>) -> Result<Answer, RegistryError> {
-        let first = self.ask(path, question).await;
+        let first = self.ask(path, question).await.map_err(|error| self.as_it_is_named(error));
         let plain = !self.reached
             && matches!(self.api.scheme, Scheme::Usual | Scheme::Either)
             && place::plain_http_allowed(&self.asker.registry, self.asker.settings)
@@ -423,6 +433,13 @@ impl Lookup<'_> {
             self.asker.notes.push(Note::new(self.host(), "asked over plain http"));
         }
         second
+    }
+
+    /// An error about the registry, with the registry as flags have to name it: as the image does.
+    fn as_it_is_named(&self, error: RegistryError) -> RegistryError {
+        let RegistryError::NotTls { giver, host, proxy, key } = error else { return error };
+        let key = if host == self.host() { self.reference.registry().to_owned() } else { key };
+        RegistryError::NotTls { giver, host, key, proxy }
     }
 
     async fn ask(&mut self, path: &str, question: &Question<'_>) -> Result<Answer, RegistryError> {

@@ -158,13 +158,15 @@ pub enum RegistryError {
     #[error(
         "cannot ask the {giver} {host}{}: what answers there does not speak TLS; {}",
         via(proxy.as_ref()),
-        plain(host, proxy.as_ref())
+        plain(key, proxy.as_ref())
     )]
     NotTls {
         /// `registry` or `token service`.
         giver: &'static str,
         /// Whom.
         host: String,
+        /// The same as flags name it.
+        key: String,
         /// The proxy in between.
         proxy: Option<Proxy>,
     },
@@ -209,6 +211,21 @@ pub enum RegistryError {
         host: String,
         /// What was to be read.
         repository: String,
+        /// In its own words.
+        refusal: Box<Refusal>,
+    },
+    /// A credential was there, and is not shown to whoever listens.
+    #[error(
+        "the registry {host} does not show {repository} without a credential, and speaks plain http, over which none is \
+         shown; -image_insecure_registry {key} would allow it: {refusal}"
+    )]
+    Withheld {
+        /// Whom.
+        host: String,
+        /// What was to be read.
+        repository: String,
+        /// The registry as flags name it.
+        key: String,
         /// In its own words.
         refusal: Box<Refusal>,
     },
@@ -366,7 +383,10 @@ impl RegistryError {
         let giver = what.giver();
         match (source, proxy) {
             (Unanswered::UnknownAuthority, proxy) => Self::UnknownAuthority { giver, host, proxy },
-            (Unanswered::NotTls, proxy) => Self::NotTls { giver, host, proxy },
+            (Unanswered::NotTls, proxy) => {
+                let key = host.strip_suffix(":443").unwrap_or(&host).to_owned();
+                Self::NotTls { giver, host, key, proxy }
+            }
             (Unanswered::WantsCertificate(source), proxy) => Self::WantsCertificate { giver, host, proxy, source },
             // The proxy resolves the registry's name and connects to it: what is tried from here is the proxy.
             (source @ (Unanswered::Refused | Unanswered::Unreachable | Unanswered::Name(_)), Some(proxy)) => {
@@ -411,7 +431,9 @@ impl RegistryError {
                 Retry::Useless
             }
             // A registry may say 404 of what it hides from us.
-            Self::NoCredential { .. } | Self::Denied { .. } | Self::NotFound { .. } => Retry::WithMoreCredentials,
+            Self::NoCredential { .. } | Self::Withheld { .. } | Self::Denied { .. } | Self::NotFound { .. } => {
+                Retry::WithMoreCredentials
+            }
             Self::Manifest { source, .. } => match source {
                 ManifestError::Schema1 | ManifestError::Artifact { .. } | ManifestError::Ambiguous => Retry::Useless,
                 // A proxy's page, a half-written file: these pass.
@@ -455,11 +477,11 @@ fn via(proxy: Option<&Proxy>) -> String {
 }
 
 /// What to do about somebody who does not speak TLS.
-fn plain(host: &str, proxy: Option<&Proxy>) -> String {
+fn plain(key: &str, proxy: Option<&Proxy>) -> String {
     if proxy.is_some_and(Proxy::is_tls) {
         return "if that is the proxy, write its address with http:// instead of https://".to_owned();
     }
-    format!("if it is meant to speak plain http, allow that with -image_insecure_registry {host}")
+    format!("if it is meant to speak plain http, allow that with -image_insecure_registry {key}")
 }
 
 /// The last of an error's causes: what it is about in the end.

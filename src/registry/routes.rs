@@ -55,7 +55,8 @@ pub fn routes(reference: &Reference, rules: &Rules<'_>, runner: Places, files: P
         all.routes.push(Route::direct(reference.clone()));
     }
     if rules.only && mapped {
-        all.routes.retain(|route| route.reference.registry() != reference.registry());
+        let named = |route: &Route| matches!(route.origin, Origin::Map | Origin::Mirror);
+        all.routes.retain(|route| named(route) || route.reference.registry() != reference.registry());
     }
     Places { routes: each_once(all.routes), notes: all.notes }
 }
@@ -119,7 +120,7 @@ fn scheme(target: &MapTarget) -> Scheme {
     }
 }
 
-/// Each place where it stands first. One that may be shown nothing does not stand for one that may.
+/// Each place where it stands first: a map to itself with a scheme says how a registry is spoken to. One that may be shown nothing does not stand for one that may.
 fn each_once(routes: Vec<Route>) -> Vec<Route> {
     let mut each: Vec<Route> = Vec::new();
     for route in routes {

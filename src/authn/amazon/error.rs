@@ -13,7 +13,6 @@ use super::sdk::{Told, Unasked};
 use crate::authn::cloud::{CloudHttpError, Hung};
 use crate::authn::file::FileError;
 use crate::image::shown;
-use crate::sys::cause::chain;
 
 /// The longest text of a service that is told, in characters.
 const TEXT: usize = 400;
@@ -214,8 +213,11 @@ impl AmazonError {
         let (code, message) = (error.code(), error.message());
         Self::told(service, code, message, told, now).unwrap_or_else(|service| Self::Unaskable {
             service,
-            // Nothing was sent: the settings are wrong, an endpoint that is no URL for example.
-            why: error.source().map(|source| shown(&chain(source), TEXT)).unwrap_or_default(),
+            // Nothing was sent: the settings are wrong. The library's own words would repeat the whole request, the pod's
+            // token in its body among it.
+            why: "the AWS_ENDPOINT_URL, AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT variables may not fit \
+                  together, or name no host"
+                .to_owned(),
         })
     }
 

@@ -24,7 +24,7 @@ pub(super) async fn login(sdk: &Sdk, registry: &AmazonRegistry, keys: Credential
         sdk.http.keep(token);
     }
     let transport = sdk.transport("registry token");
-    let config = sdk.registry_api(&transport, keys);
+    let config = sdk.registry_api(&transport, keys)?;
     let (service, token) = match registry {
         AmazonRegistry::Private { .. } => {
             let request = aws_sdk_ecr::Client::new(&config).get_authorization_token().send();

@@ -193,21 +193,23 @@ impl Keys {
     }
 }
 
-/// The host of a URL, for a message; of what is none, what stands there.
+/// The host of a URL, for a message. What is no URL is not shown: somebody may have written a password there.
 fn host(url: &str) -> String {
     let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
-    crate::image::shown(host.as_deref().unwrap_or(url), 100)
+    crate::image::shown(host.as_deref().unwrap_or("(no URL)"), 100)
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.identity {
-            Identity::Keys(keys) => write!(f, "Amazon access key {} of the environment", keys.id),
+            Identity::Keys(keys) => {
+                write!(f, "Amazon access key {} of the environment", crate::image::shown(&keys.id, 100))
+            }
             Identity::Half { lacks: "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY", .. } => {
                 f.write_str("Amazon access key of the environment")
             }
             Identity::Half { .. } => f.write_str("Amazon IRSA role"),
-            Identity::WebIdentity(role) => write!(f, "Amazon IRSA role {}", role.role),
+            Identity::WebIdentity(role) => write!(f, "Amazon IRSA role {}", crate::image::shown(&role.role, 100)),
             Identity::Container(container) => {
                 let what = match container.variable {
                     RELATIVE_URI => "ECS task role",

@@ -103,22 +103,38 @@ impl Sdk {
     }
 
     /// The settings of the registry's API.
-    pub(super) fn registry_api(&self, transport: &Transport, keys: Credentials) -> SdkConfig {
+    pub(super) fn registry_api(&self, transport: &Transport, keys: Credentials) -> Result<SdkConfig, AmazonError> {
+        self.endpoint_of(if self.registry == AmazonRegistry::Public { "ECR PUBLIC" } else { "ECR" })?;
         let endpoints = Endpoints(self.env.clone());
         let (fips, dual_stack) = match &self.registry {
             // An endpoint that somebody names is taken as it is: the SDK refuses to combine it with either.
             AmazonRegistry::Private { fips, dual_stack, .. } if endpoints.of("ECR").is_none() => (*fips, *dual_stack),
             AmazonRegistry::Private { .. } | AmazonRegistry::Public => (false, false),
         };
-        self.api(transport, self.registry_region())
+        let settings = self
+            .api(transport, self.registry_region())
             .use_fips(fips || self.is_true("AWS_USE_FIPS_ENDPOINT"))
             .use_dual_stack(dual_stack || self.is_true("AWS_USE_DUALSTACK_ENDPOINT"))
-            .credentials_provider(SharedCredentialsProvider::new(keys))
-            .build()
+            .credentials_provider(SharedCredentialsProvider::new(keys));
+        Ok(settings.build())
+    }
+
+    /// Looks at the endpoint that a variable names for a service: of one that is no URL the SDK would say more than it may.
+    fn endpoint_of(&self, service: &str) -> Result<(), AmazonError> {
+        let endpoints = Endpoints(self.env.clone());
+        let Some(endpoint) = endpoints.of(service) else { return Ok(()) };
+        let url = Url::parse(endpoint).ok().filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
+        let why = match url {
+            Some(url) if url.username().is_empty() && url.password().is_none() => return Ok(()),
+            Some(_) => "has a user or a password in it, which Amazon's services are not asked with",
+            None => "is no URL: write https://HOST",
+        };
+        Err(AmazonError::Variable { variable: endpoints.variable(service), why })
     }
 
     /// The settings of the service that gives out roles' credentials.
     pub(super) fn sts(&self, transport: &Transport) -> Result<SdkConfig, AmazonError> {
+        self.endpoint_of("STS")?;
         let settings = self
             .api(transport, self.own_region()?)
             .use_fips(self.is_true("AWS_USE_FIPS_ENDPOINT"))
@@ -182,6 +198,19 @@ impl Endpoints {
         }
         env.text(&format!("{ENDPOINT}_{}", service.to_ascii_uppercase().replace([' ', '-'], "_")))
             .or_else(|| env.text(ENDPOINT))
+    }
+}
+
+impl Endpoints {
+    /// The variable that names a service's endpoint.
+    fn variable(&self, service: &str) -> &'static str {
+        let Self(env) = self;
+        let own = match service {
+            "STS" => "AWS_ENDPOINT_URL_STS",
+            "ECR" => "AWS_ENDPOINT_URL_ECR",
+            _ => "AWS_ENDPOINT_URL_ECR_PUBLIC",
+        };
+        if env.text(own).is_some() { own } else { ENDPOINT }
     }
 }
 

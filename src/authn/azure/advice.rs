@@ -4,6 +4,7 @@ use super::claims::Claims;
 use super::error::{Failure, Refusal};
 use super::place::Audience;
 use crate::authn::cloud::CloudHttpError;
+use crate::http::Unanswered;
 
 /// How far apart clocks may be, in seconds.
 const SKEW: u64 = 300;
@@ -117,8 +118,25 @@ pub(super) fn for_exchange(failure: &Failure, audience: Audience, now: Now) -> S
 /// The advice where nobody answered.
 fn silent(failure: &Failure, advice: &str) -> String {
     match failure {
-        Failure::Hung(_) | Failure::Unanswered(CloudHttpError::Unanswered { .. }) => advice.to_owned(),
-        Failure::Unanswered(_) | Failure::Refused(_) | Failure::NoToken { .. } => String::new(),
+        Failure::Hung(_) => advice.to_owned(),
+        Failure::Unanswered(CloudHttpError::Unanswered { source, .. }) => match source {
+            Unanswered::Refused | Unanswered::Unreachable | Unanswered::Name(_) | Unanswered::TimedOut => {
+                advice.to_owned()
+            }
+            Unanswered::UnknownAuthority => {
+                "is it a proxy's that looks into TLS? let SSL_CERT_FILE name a PEM file with its authority".to_owned()
+            }
+            Unanswered::Certificate(_)
+            | Unanswered::WantsCertificate(_)
+            | Unanswered::Handshake(_)
+            | Unanswered::NotTls
+            | Unanswered::Closed
+            | Unanswered::NotHttp
+            | Unanswered::Other(_) => String::new(),
+        },
+        Failure::Unanswered(_) | Failure::Refused(_) | Failure::NoToken { .. } | Failure::Unaskable { .. } => {
+            String::new()
+        }
     }
 }
 

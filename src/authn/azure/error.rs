@@ -121,6 +121,9 @@ pub(super) enum Failure {
     Refused(#[from] Refusal),
     #[error("the answer of {whom} holds no token")]
     NoToken { whom: String },
+    /// Nobody was asked: what a variable holds cannot be sent.
+    #[error("{what} in what is to be sent: look at the variables of the identity")]
+    Unaskable { what: String },
 }
 
 /// An answer that is no success.
@@ -226,7 +229,7 @@ impl Failure {
     pub(super) fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Refused(refusal) => Some(refusal),
-            Self::Hung(_) | Self::Unanswered(_) | Self::NoToken { .. } => None,
+            Self::Hung(_) | Self::Unanswered(_) | Self::NoToken { .. } | Self::Unaskable { .. } => None,
         }
     }
 
@@ -236,7 +239,7 @@ impl Failure {
             Self::Hung(_) => true,
             Self::Unanswered(CloudHttpError::Unanswered { source, .. }) => is_passing(source),
             Self::Unanswered(CloudHttpError::Unusable { source: HttpError::Interrupted { .. }, .. }) => true,
-            Self::Unanswered(_) | Self::NoToken { .. } => false,
+            Self::Unanswered(_) | Self::NoToken { .. } | Self::Unaskable { .. } => false,
             Self::Refused(refusal) => matches!(refusal.status, 408 | 410 | 429 | 500..),
         }
     }

@@ -43,7 +43,8 @@ impl Line {
 #[async_trait]
 impl HttpClient for Line {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        let question = question(request)?;
+        let question =
+            question(request).map_err(|error| self.failed(Failure::Unaskable { what: error.to_string() }))?;
         let whom = host_and_port(&question.url);
         let answer = self.http.ask(question).await.map_err(|error| self.failed(error))?;
         if !answer.status.is_success() {

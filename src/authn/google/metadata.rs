@@ -93,7 +93,8 @@ impl MetadataServer {
             let failure = match ask(context, &url, left).await {
                 Ok(token) => {
                     let email = root.join(&format!("{ACCOUNT}/email")).ok();
-                    return Ok((token, email_of(context, email, limits.connect).await));
+                    let limit = limits.connect.min(limits.metadata.saturating_sub(since.elapsed()));
+                    return Ok((token, email_of(context, email, limit).await));
                 }
                 Err(failure) => failure,
             };
@@ -127,7 +128,9 @@ impl MetadataServer {
 
 impl fmt::Display for MetadataServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "metadata server {}", shown(&self.host, SHOWN))
+        // Somebody may have written a password there.
+        let host = self.host.rsplit_once('@').map_or(self.host.as_str(), |(_, host)| host);
+        write!(f, "metadata server {}", shown(host, SHOWN))
     }
 }
 

@@ -220,6 +220,14 @@ fn with_only_a_registry_is_left_alone_where_there_is_another_place() {
 }
 
 #[test]
+fn a_registry_whose_images_are_elsewhere_in_itself_is_asked_there_and_with_only_nowhere_else() {
+    let given = map(&["r.example=r.example/mirror"]);
+    let (mirror, own) = (format!("r.example/mirror/x:1 {MAP}"), format!("r.example/x:1 {OWN}"));
+    assert_eq!(lines(&given.places("r.example/x:1")), [mirror.clone(), own]);
+    assert_eq!(lines(&map(&["r.example=r.example/mirror"]).only().places("r.example/x:1")), [mirror]);
+}
+
+#[test]
 fn a_rule_that_leads_to_no_image_is_told_and_passed_over() {
     let long = format!("r.example=m.example/{}", "a".repeat(250));
     for (rule, image, part) in [

@@ -112,7 +112,7 @@ fn addresses_that_are_none_are_told() {
         registry(&world, PRIVATE, &[]);
         let run = world.resolve(PRIVATE).env("AWS_ACCESS_KEY_ID", &keys.id);
         let run = run.env("AWS_SECRET_ACCESS_KEY", &keys.secret).env(name, value).envs(&[NO_INSTANCE]);
-        said(&run.told(), "the API of ECR cannot be asked");
+        said(&run.told(), &format!("{name} is no URL: write https://HOST"));
     }
 }
 
@@ -129,7 +129,6 @@ fn a_token_is_shown_to_nobody_but_amazons_sts_and_what_is_on_this_node() {
     for (variable, value, host) in [
         ("AWS_ENDPOINT_URL_STS", "https://evil.example", "evil.example"),
         ("AWS_ENDPOINT_URL", "https://evil.example/", "evil.example"),
-        ("AWS_ENDPOINT_URL_STS", "https://sts.amazonaws.com@evil.example", "evil.example"),
         (
             "AWS_ENDPOINT_URL_STS",
             "https://x.execute-api.eu-central-1.amazonaws.com",
@@ -383,4 +382,22 @@ fn a_role_that_a_profile_may_not_assume_is_told() {
         &told,
         &format!("Amazon profile default: {STS}:443 refuses: 403: AccessDenied: ann may not (the trust policy of"),
     );
+}
+
+#[test]
+fn an_endpoint_that_is_no_url_is_told_without_the_token_that_would_have_gone_there() {
+    for (variable, value, sentence) in [
+        ("AWS_ENDPOINT_URL", "localhost:4566", "AWS_ENDPOINT_URL is no URL: write https://HOST"),
+        ("AWS_ENDPOINT_URL_STS", "sts.example", "AWS_ENDPOINT_URL_STS is no URL: write https://HOST"),
+        ("AWS_ENDPOINT_URL", "https://u:p@h.example", "AWS_ENDPOINT_URL has a user or a password in it"),
+        ("AWS_ENDPOINT_URL_STS", "https://sts.amazonaws.com@evil.example", "AWS_ENDPOINT_URL_STS has a user or"),
+        ("AWS_ENDPOINT_URL", "http://u:pass@e vil", "AWS_ENDPOINT_URL is no URL"),
+    ] {
+        let Some(world) = World::new(PURPOSE) else { return };
+        world.file(TOKEN_FILE, &token(&world));
+        registry(&world, PRIVATE, &[]);
+        let told = with_irsa(&world, PRIVATE).envs(&[NO_INSTANCE, (variable, value)]).told();
+        said(&told, sentence);
+        assert!(!told.failed().contains("SdkBody"), "{told:?}");
+    }
 }
