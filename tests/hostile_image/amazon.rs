@@ -123,17 +123,28 @@ fn a_profile_of_the_images_runs_nothing() {
 fn a_proxy_with_an_authority_is_shown_the_pods_token_for_amazon() {
     let Some(pod) = Pod::new() else { return };
     let token = token(&pod.world);
+    shows_the_impostor(&pod, with_irsa(&pod), &token);
+}
+
+#[test]
+fn a_proxy_with_an_authority_is_shown_a_file_that_the_image_calls_a_token() {
+    let Some(pod) = Pod::new() else { return };
+    let token = std::fs::read_to_string(pod.world.path("/sa/token")).unwrap();
+    shows_the_impostor(&pod, with_irsa(&pod).env("AWS_WEB_IDENTITY_TOKEN_FILE", "/sa/token"), &token);
+}
+
+/// The impostor sees this token, in the place of STS, and nothing else.
+fn shows_the_impostor(pod: &Pod, run: Run<'_>, token: &str) {
     pod.evils_proxy(true);
     pod.evil_answers_for(&[REGISTRY, STS], |request| match request.method.as_str() {
         "POST" => Answer::new(403),
         _ => unauthorized(r#"Basic realm="private""#),
     });
-    let run = with_irsa(&pod).env("HTTPS_PROXY", PROXY).env("SSL_CERT_FILE", pod.evils_authorities());
-    run.told().failed();
+    run.env("HTTPS_PROXY", PROXY).env("SSL_CERT_FILE", pod.evils_authorities()).told().failed();
     let seen = pod.world.asked_of("impostor");
     let form = seen.iter().find(|request| request.method == "POST").expect("STS is asked").form();
-    assert!(form.contains(&("WebIdentityToken".to_owned(), token.clone())), "as the page says");
-    // And nothing but that: no pull secret, no token of the cluster's.
-    let rest: Vec<String> = seen.iter().map(|request| whole(request).replace(&token, "")).collect();
+    assert!(form.contains(&("WebIdentityToken".to_owned(), token.to_owned())), "as the page says");
+    // And nothing but that: no pull secret, no other token.
+    let rest: Vec<String> = seen.iter().map(|request| whole(request).replace(token, "")).collect();
     pod.world.assert_that_no_secret_is_told_in(&rest);
 }
