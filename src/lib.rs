@@ -23,8 +23,8 @@
 //!
 //! A module imports only from lower floors, and siblings meet in a lower one (`tests/floors.rs` reads the sources and
 //! fails on an upward import): `main` > `run`, `commands` > `cli`, `step`, `report`, `setup`, `lookup`, `endpoints` > `authn`,
-//! `daemon`, `kube`, `registry` > `http` > `image`, `credential`, `go_json`, `go_path`, `note`, `outcome`, `spec`, `trace` >
-//! `sys`, `host`, `cloud`, `pause`, `secret`, `quote`, `log`.
+//! `daemon`, `kube`, `registry` > `http` > `image`, `credential`, `go_json`, `go_path`, `note`, `outcome`, `secrets`, `spec`,
+//! `trace` > `sys`, `host`, `cloud`, `pause`, `percent`, `secret`, `quote`, `log`.
 
 pub mod cli;
 pub mod cloud;
@@ -69,6 +69,10 @@ pub mod http;
 #[cfg(feature = "kube")]
 pub mod kube;
 #[cfg(feature = "lookup")]
+pub mod percent;
+#[cfg(feature = "lookup")]
 pub mod registry;
 #[cfg(feature = "lookup")]
 pub mod secret;
+#[cfg(feature = "lookup")]
+pub mod secrets;

@@ -20,8 +20,8 @@ const FLOORS: [&[&str]; 8] = [
     &["cli", "endpoints", "lookup", "report", "setup", "step"],
     &["authn", "daemon", "kube", "registry"],
     &["http"],
-    &["credential", "go_json", "go_path", "image", "note", "outcome", "spec", "trace"],
-    &["cloud", "host", "log", "pause", "quote", "secret", "sys"],
+    &["credential", "go_json", "go_path", "image", "note", "outcome", "secrets", "spec", "trace"],
+    &["cloud", "host", "log", "pause", "percent", "quote", "secret", "sys"],
 ];
 
 /// The only arrows between siblings, each between two plain things.

@@ -25,6 +25,7 @@ use entrypoint::credential::Proof;
 use entrypoint::host::Env;
 use entrypoint::http::{NameFiles, Network};
 use entrypoint::kube::{self, PullSecrets, Wanted};
+use entrypoint::secrets::Secrets;
 use entrypoint::trace::Trace;
 use serde_json::json;
 use support::kube_api::{Cluster, KubeApi};
@@ -81,6 +82,7 @@ impl Pod {
             service_account: self.service_account,
             pull_secrets: &self.pull_secrets,
             call_deadline: self.deadline,
+            secrets: &Secrets::default(),
         };
         block_on(kube::pull_secrets(&network, &self.env, &wanted, &Trace::default()))
     }

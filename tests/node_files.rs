@@ -31,6 +31,7 @@ use entrypoint::registry::Places;
 use entrypoint::registry::node_files;
 use entrypoint::registry::{FetchedImage, Patience, Settings, fetch_image_telling};
 use entrypoint::secret::Secret;
+use entrypoint::secrets::Secrets;
 use entrypoint::sys::cause::chain;
 use entrypoint::trace::Trace;
 use images::{Image, REPOSITORY, serve};
@@ -104,7 +105,9 @@ impl Node {
                 route.credentials.then(|| Credential { proof, source: "ann".to_owned() }).into_iter().collect();
             let (mut story, trace) = (Vec::new(), Trace::default());
             let keychain = ann.into_iter();
-            let asking = fetch_image_telling(&self.network, &settings, &route, &platform, keychain, &mut story, &trace);
+            let (secrets, network) = (Secrets::default(), &self.network);
+            let asking =
+                fetch_image_telling(network, &settings, &route, &platform, keychain, &mut story, &trace, &secrets);
             match runtime.block_on(asking) {
                 Ok(image) => {
                     asked.found = Some(image);

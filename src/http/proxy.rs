@@ -11,6 +11,8 @@ use reqwest::Url;
 
 use super::HttpError;
 use crate::host::Env;
+use crate::percent::percent_decoded;
+use crate::secret::Secret;
 
 /// The proxy variables of the environment, read once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,6 +94,17 @@ impl ProxySettings {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.https.is_none() && self.http.is_none()
+    }
+
+    /// The users of the proxies and their passwords, as they are shown. For whoever is to keep them out of messages.
+    #[must_use]
+    pub fn users(&self) -> Vec<(String, Secret)> {
+        let proxies = self.https.iter().chain(&self.http);
+        let user = |proxy: &Proxy| {
+            let password = Secret::new(percent_decoded(proxy.url.password()?));
+            Some((percent_decoded(proxy.url.username()), password))
+        };
+        proxies.filter_map(user).collect()
     }
 
     /// The proxy for a request, if it takes one.

@@ -13,9 +13,11 @@ use thiserror::Error;
 use tokio::time::timeout;
 use tower::service_fn;
 
+use super::Wanted;
 use super::identity::{Name, ServiceAccount};
 use super::in_cluster::{InCluster, InClusterError, token};
 use crate::http::{HttpError, Network, Proxies, Trust, Unanswered, read_body};
+use crate::secrets::Secrets;
 use crate::sys::cause::chain;
 use crate::trace::{End, Trace};
 
@@ -32,6 +34,7 @@ struct Transport {
     server: String,
     token_file: PathBuf,
     trace: Trace,
+    secrets: Secrets,
 }
 
 /// Why a request got no answer.
@@ -53,6 +56,7 @@ impl Transport {
     async fn send(self, request: Request<Body>) -> Result<Response<Body>, TransportError> {
         let (parts, body) = request.into_parts();
         let token = token(&self.token_file).map_err(TransportError::Token)?;
+        self.secrets.keep(token.expose());
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(TransportError::Header)?;
         bearer.set_sensitive(true);
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -161,7 +165,7 @@ impl Api {
     pub(crate) fn new(
         network: &Network,
         cluster: &InCluster,
-        deadline: Duration,
+        wanted: &Wanted<'_>,
         trace: &Trace,
     ) -> Result<Self, HttpError> {
         let trust = Trust { public_roots: false, extra: vec![cluster.authority.clone()] };
@@ -170,10 +174,11 @@ impl Api {
             server: cluster.server.clone(),
             token_file: cluster.token_file.clone(),
             trace: trace.clone(),
+            secrets: wanted.secrets.clone(),
         };
         let service = service_fn(move |request| transport.clone().send(request));
         let client = ::kube::Client::new(service, cluster.account.namespace.as_str());
-        Ok(Self { client, server: cluster.server.clone(), deadline })
+        Ok(Self { client, server: cluster.server.clone(), deadline: wanted.call_deadline })
     }
 
     /// The names in a pod's `imagePullSecrets`.

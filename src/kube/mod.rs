@@ -20,6 +20,7 @@ use self::reader::Reader;
 use crate::credential::{NamedBy, Note, PullSecret};
 use crate::host::Env;
 use crate::http::Network;
+use crate::secrets::Secrets;
 use crate::trace::Trace;
 
 /// How long one call may take.
@@ -39,6 +40,8 @@ pub struct Wanted<'a> {
     pub pull_secrets: &'a [String],
     /// How long one call may take.
     pub call_deadline: Duration,
+    /// Where the pod's token is kept: what others say may repeat it.
+    pub secrets: &'a Secrets,
 }
 
 /// What the cluster has for a pod.
@@ -69,7 +72,7 @@ pub async fn pull_secrets(network: &Network, env: &Env, wanted: &Wanted<'_>, tra
         Ok(cluster) => cluster,
         Err(error) => return unasked(wanted, &error),
     };
-    match Api::new(network, &cluster, wanted.call_deadline, trace) {
+    match Api::new(network, &cluster, wanted, trace) {
         Ok(api) => Reader::new(&api, &cluster).read(wanted.pull_secrets).await,
         Err(error) => {
             let note = Note::failed(cluster.account.to_string(), &error);

@@ -10,6 +10,7 @@ use crate::host::Host;
 use crate::http::Network;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
+use crate::secrets::Secrets;
 use crate::spec::LookupSpec;
 use crate::sys::cause::chain;
 use crate::trace::Trace;
@@ -20,16 +21,17 @@ const MARGIN: Duration = Duration::from_millis(250);
 
 /// Asks what the image would run, and tells every request that was made for it.
 pub(super) fn ask(spec: &LookupSpec, host: &Host, when: When) -> Result<Found, Failure> {
-    let trace = Trace::default();
-    let asked = ask_in_time(spec, host, when, &trace);
+    let (trace, secrets) = (Trace::default(), Secrets::default());
+    let asked = ask_in_time(spec, host, when, &trace, &secrets);
     let requests = trace.requests();
+    // Last: whoever was asked may repeat what somebody else was shown.
     match asked {
-        Ok(found) => Ok(Found { requests, ..found }),
-        Err(failure) => Err(Failure { requests, ..failure }),
+        Ok(found) => Ok(Found { requests, ..found }.without(&secrets)),
+        Err(failure) => Err(Failure { requests, ..failure }.without(&secrets)),
     }
 }
 
-fn ask_in_time(spec: &LookupSpec, host: &Host, when: When, trace: &Trace) -> Result<Found, Failure> {
+fn ask_in_time(spec: &LookupSpec, host: &Host, when: When, trace: &Trace, secrets: &Secrets) -> Result<Found, Failure> {
     let failure = |reason: String| Failure::of(&spec.image, reason);
     let reference: Reference = spec.image.parse().map_err(|error| failure(chain(&error)))?;
     let platform = spec.platform.as_deref().map_or_else(|| Ok(Platform::host()), str::parse);
@@ -39,13 +41,16 @@ fn ask_in_time(spec: &LookupSpec, host: &Host, when: When, trace: &Trace) -> Res
         Failure { wanted: Some(Box::new(wanted)), ..failure }
     };
     let network = Network::new(&host.env).map_err(|error| asked_for(failure(chain(&error))))?;
+    for (user, password) in network.proxies().users() {
+        secrets.keep_pair(&user, password.expose());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| asked_for(failure(format!("the asynchronous runtime cannot be started: {error}"))))?;
     let until = Instant::now() + spec.timeout.saturating_sub(MARGIN.min(spec.timeout / 4));
     let (network, reference, wanted) = (&network, &reference, &platform);
-    let attempt = Attempt { spec, host, when, network, reference, wanted, trace, until };
+    let attempt = Attempt { spec, host, when, network, reference, wanted, trace, secrets, until };
     runtime.block_on(sources::ask(attempt)).map_err(asked_for)
 }
 
@@ -61,6 +66,8 @@ pub(super) struct Attempt<'a> {
     /// The platform whose image is meant.
     pub(super) wanted: &'a Platform,
     pub(super) trace: &'a Trace,
+    /// What is shown to anybody, or told by anybody, for this attempt.
+    pub(super) secrets: &'a Secrets,
     /// When the attempt is over.
     pub(super) until: Instant,
 }

@@ -71,13 +71,14 @@ impl<'a> Pod<'a> {
 impl Attempt<'_> {
     #[cfg(feature = "kube")]
     async fn pull_secrets(&self, limit: Duration, notes: &mut Vec<Note>) -> PullSecrets {
-        let Self { spec, host, network, trace, .. } = *self;
+        let Self { spec, host, network, trace, secrets, .. } = *self;
         let wanted = crate::kube::Wanted {
             dir: &spec.service_account_dir,
             namespace: spec.namespace.as_deref(),
             service_account: spec.service_account.as_deref(),
             pull_secrets: &spec.pull_secrets,
             call_deadline: crate::kube::CALL_DEADLINE,
+            secrets,
         };
         let read = tokio::time::timeout(limit, crate::kube::pull_secrets(network, &host.env, &wanted, trace)).await;
         let read = read.unwrap_or_else(|_| crate::kube::PullSecrets {

@@ -12,6 +12,8 @@ mod gather;
 mod places;
 #[cfg(feature = "lookup")]
 mod sources;
+#[cfg(feature = "lookup")]
+mod without;
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};

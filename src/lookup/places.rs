@@ -59,23 +59,13 @@ pub(super) async fn ask(attempt: Attempt<'_>) -> Result<Found, Failure> {
             story.extend(registry::in_force(attempt.network, route));
             Err((attempt.no_answer(route, share, alone), true))
         });
-        // The registry may repeat what its cloud's services were shown: it may be one of them.
-        let safe = |text: String| match &identities {
-            Some(identities) => identities.without_secrets(text),
-            None => text,
-        };
         let told = story.split_off(known).into_iter();
-        let told = told.map(|Note { source, outcome }| Note { source: safe(source), outcome: safe(outcome) });
         // Sources that have nothing for one place have nothing for the next one either: that is told once.
         let new = told.filter(|note| !story.contains(note)).collect::<Vec<_>>();
         story.extend(new);
         match asked {
-            Ok(image) => {
-                let credential = image.credential.map(safe);
-                return Ok(attempt.found(route, FetchedImage { credential, ..image }, story));
-            }
+            Ok(image) => return Ok(attempt.found(route, image, story)),
             Err((reason, retryable)) => {
-                let reason = safe(reason);
                 let said = Note::new(format!("{} ({})", route.reference.registry(), route.origin), reason);
                 story.push(said.clone());
                 without.push(Without { own: attempt.is_own(route), said, retryable });
@@ -125,7 +115,7 @@ impl Attempt<'_> {
             story.push(Note::new(format!("{} identity", owned.cloud()), why));
             return None;
         }
-        let Self { spec, host, network, trace, .. } = *self;
+        let Self { spec, host, network, trace, secrets, .. } = *self;
         let setting = Setting {
             env: &host.env,
             network,
@@ -134,6 +124,7 @@ impl Attempt<'_> {
             limits: Limits::default(),
             now: SystemTime::now(),
             trace,
+            secrets,
         };
         let (identities, left_out) = Identities::of(&setting, route.reference.registry(), &spec.clouds);
         story.extend(left_out);
@@ -150,10 +141,11 @@ impl Attempt<'_> {
         mut identities: Option<&mut Identities<'_>>,
         story: &mut Vec<Note>,
     ) -> Result<FetchedImage, (String, bool)> {
-        let Self { network, wanted, trace, .. } = *self;
+        let Self { network, wanted, trace, secrets, .. } = *self;
         let gathered = if route.credentials { pod.gather(&route.reference, story).await } else { Gathered::nothing() };
         let keychain = Chain::new(gathered.credentials, identities.as_deref_mut());
-        let asked = registry::fetch_image_telling(network, settings, route, wanted, keychain, story, trace).await;
+        let asked =
+            registry::fetch_image_telling(network, settings, route, wanted, keychain, story, trace, secrets).await;
         asked.map_err(|error| {
             let retryable = match error.retry() {
                 Retry::Useless => false,

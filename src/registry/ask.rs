@@ -12,10 +12,11 @@ use super::error::{WORDS, What, words};
 use super::place::{self, Purpose, host_and_port, same_origin};
 use super::traced::traced;
 use super::{ClientCertificate, Refusal, RegistryError, Settings, retry_after};
-use crate::credential::Note;
+use crate::credential::{Note, Proof};
 use crate::http::{HttpError, Network, Proxies, Trust, Unanswered, is_named, read_body};
 use crate::image::shown;
 use crate::secret::Secret;
+use crate::secrets::{HIDDEN_WHOLLY, Secrets};
 use crate::sys::cause::chain;
 use crate::trace::{End, Trace};
 
@@ -36,7 +37,7 @@ pub(super) struct Asker<'a> {
     pauses_left: Duration,
     pub(super) notes: &'a mut Vec<Note>,
     /// What no message may repeat.
-    secrets: Vec<Secret>,
+    pub(super) secrets: &'a Secrets,
     trace: &'a Trace,
 }
 
@@ -113,10 +114,11 @@ impl<'a> Asker<'a> {
         registry: Url,
         notes: &'a mut Vec<Note>,
         trace: &'a Trace,
+        secrets: &'a Secrets,
     ) -> Self {
         let pauses_left = settings.patience.budget;
         let last = registry.clone();
-        Self { network, settings, registry, clients: Vec::new(), last, pauses_left, notes, secrets: Vec::new(), trace }
+        Self { network, settings, registry, clients: Vec::new(), last, pauses_left, notes, secrets, trace }
     }
 
     /// Adds to the story of a failure what the environment decided: the sentence may name the proxy already.
@@ -127,17 +129,18 @@ impl<'a> Asker<'a> {
     }
 
     /// Whoever is shown this may repeat it, and is not repeated.
-    pub(super) fn keep_secret(&mut self, secret: Secret) {
-        if !secret.is_empty() && !self.secrets.contains(&secret) {
-            self.secrets.push(secret);
+    pub(super) fn keep(&self, proof: &Proof) {
+        match proof {
+            Proof::Basic { username, password } => self.secrets.keep_pair(username, password.expose()),
+            Proof::IdentityToken(token) => self.secrets.keep_pair("", token.expose()),
+            Proof::RegistryToken(token) => self.secrets.keep(token.expose()),
         }
     }
 
     /// The words of an error body, unless they hold a secret: some services say what they were shown.
     fn words(&self, body: &[u8]) -> Option<String> {
         let words = words(body)?;
-        let tells = self.secrets.iter().any(|secret| words.contains(secret.expose()));
-        Some(if tells { "(what it says holds a secret)".to_owned() } else { shown(&words, WORDS) })
+        Some(if self.secrets.hold(&words) { HIDDEN_WHOLLY.to_owned() } else { shown(&words, WORDS) })
     }
 
     /// Puts a question, again after a pause if the failure is one that passes.
@@ -223,9 +226,9 @@ impl<'a> Asker<'a> {
             request = request.header(ACCEPT, accept);
         }
         if let Some(authorization) = question.authorization.filter(|_| own) {
-            // `Basic` and the pair, or `Bearer` and the token.
-            let shown = authorization.to_str().ok().and_then(|text| text.split_once(' '));
-            self.keep_secret(Secret::new(shown.map_or("", |(_, secret)| secret).to_owned()));
+            if let Ok(shown) = authorization.to_str() {
+                self.secrets.keep_authorization(shown);
+            }
             request = request.header(AUTHORIZATION, authorization);
         }
         if let Some(form) = question.form {
@@ -260,6 +263,9 @@ impl<'a> Asker<'a> {
             read_body(response, ERROR_BODY, question.what.name()).await.unwrap_or_default()
         };
         asked.end(End::Answered { status: status.as_u16() });
+        if question.what == What::Token {
+            self.secrets.keep_those_of_body(&body);
+        }
         let words = if status.is_success() { None } else { self.words(&body) };
         Ok(Answer { status, headers, body, words, host, own })
     }
@@ -267,7 +273,7 @@ impl<'a> Asker<'a> {
     /// A request's URL for the story. Somebody else chose where redirects lead and tokens are had.
     fn traced(&self, url: &Url, what: What, start: &Url) -> String {
         let ours = url == start && what != What::Token;
-        traced(url, what, if ours { &[] } else { &self.secrets })
+        traced(url, what, (!ours).then_some(self.secrets))
     }
 
     fn note_once(&mut self, note: Note) {

@@ -14,6 +14,7 @@ use crate::http::{Network, Proxy, Unanswered};
 use crate::image::manifest::{ACCEPT, Candidate};
 use crate::image::platform::SHOWN as PLATFORM;
 use crate::image::{Descriptor, Digest, Document, ImageConfig, Index, Manifest, Platform, Reference, shown};
+use crate::secrets::Secrets;
 use crate::trace::Trace;
 
 /// How many documents an index may lead to before one is found that fits, and how deep indexes may be nested.
@@ -38,16 +39,17 @@ pub async fn fetch_image(
     credentials: &[Credential],
     trace: &Trace,
 ) -> Result<FetchedImage, FetchFailure> {
-    let mut notes = Vec::new();
+    let (mut notes, secrets) = (Vec::new(), Secrets::default());
     let (keychain, route) = (Vec::from(credentials).into_iter(), Route::direct(reference.clone()));
-    match fetch_image_telling(network, settings, &route, platform, keychain, &mut notes, trace).await {
+    match fetch_image_telling(network, settings, &route, platform, keychain, &mut notes, trace, &secrets).await {
         Ok(image) => Ok(FetchedImage { notes, ..image }),
         Err(error) => Err(FetchFailure { error, notes }),
     }
 }
 
 /// The same by a route, with a keychain that may have to look for a credential first, and with the notes left in `story` as they come,
-/// so that they are there when nobody waits for the end.
+/// so that they are there when nobody waits for the end. What is shown is kept in `secrets`: what comes of it may repeat
+/// it.
 ///
 /// # Errors
 ///
@@ -60,13 +62,14 @@ pub async fn fetch_image_telling(
     keychain: impl Keychain,
     story: &mut Vec<Note>,
     trace: &Trace,
+    secrets: &Secrets,
 ) -> Result<FetchedImage, RegistryError> {
     let reference = &route.reference;
     let Some(registry) = route.root() else {
         return Err(RegistryError::Host { registry: reference.registry().to_owned() });
     };
     let settings = route.settings(settings);
-    let asker = Asker::new(network, &settings, registry, story, trace);
+    let asker = Asker::new(network, &settings, registry, story, trace, secrets);
     let mut lookup = Lookup { asker, reference, api: &route.api, wanted: platform, reached: false, root: None };
     lookup.with_each(keychain).await.inspect_err(|error| lookup.asker.note_failure(error))
 }
@@ -132,7 +135,7 @@ impl Lookup<'_> {
         loop {
             let credential = keychain.next_credential(self.asker.notes).await;
             if let Some(credential) = &credential {
-                self.asker.keep_secret(credential.proof.secret().clone());
+                self.asker.keep(&credential.proof);
                 tried += 1;
             }
             let mut session = Session::new(credential.as_ref());

@@ -74,7 +74,7 @@ impl Container {
     pub(super) async fn keys(&self, sdk: &Sdk) -> Result<Credentials, AmazonError> {
         let url = agent(&self.url, self.token.is_some())
             .map_err(|why| AmazonError::Variable { variable: self.variable, why })?;
-        let authorization = self.token.as_ref().map(Token::header).transpose()?;
+        let authorization = self.token.as_ref().map(|token| token.header(sdk)).transpose()?;
         let limit = if is_metadata(&url) { sdk.limits.metadata } else { sdk.limits.service };
         let host = host_and_port(&url);
         let asked = within(limit, &host, ask(sdk, &url, authorization.as_ref())).await;
@@ -87,11 +87,12 @@ impl Container {
 }
 
 impl Token {
-    fn header(&self) -> Result<HeaderValue, AmazonError> {
+    fn header(&self, sdk: &Sdk) -> Result<HeaderValue, AmazonError> {
         let (token, origin) = match self {
             Self::File(path) => (token(path)?, format!("{path:?}")),
             Self::Value(value) => (value.clone(), "AWS_CONTAINER_AUTHORIZATION_TOKEN".to_owned()),
         };
+        sdk.http.keep(token.expose());
         let header = HeaderValue::from_str(token.expose());
         let mut header =
             header.map_err(|_| AmazonError::Token { origin, why: "has characters that no header may have" })?;

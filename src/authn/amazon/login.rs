@@ -43,6 +43,9 @@ pub(super) async fn login(sdk: &Sdk, registry: &AmazonRegistry, keys: Credential
         sdk.http.keep(token.expose());
         basic(token)
     });
+    if let Some(Proof::Basic { password, .. }) = &proof {
+        sdk.http.keep(password.expose());
+    }
     proof.ok_or_else(|| {
         let host = transport.told().host.unwrap_or_default();
         AmazonError::Unusable { host, service, why: ": there is no token in it".to_owned() }

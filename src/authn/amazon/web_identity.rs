@@ -27,6 +27,7 @@ impl WebIdentity {
     /// stands at the token's path to its end, and sends a trailing newline with it.
     pub(super) async fn keys(&self, sdk: &Sdk) -> Result<Credentials, AmazonError> {
         let token = token(&self.token_file)?;
+        sdk.http.keep(token.expose());
         let service = Service::Sts { role: Some(self.role.clone()) };
         let transport = sdk.transport("role credentials");
         let request = aws_sdk_sts::Client::new(&sdk.sts(&transport)?)

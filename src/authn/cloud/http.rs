@@ -12,9 +12,9 @@ use reqwest::{Method, StatusCode, Url};
 use zeroize::Zeroizing;
 
 use super::Setting;
-use super::secrets::Secrets;
 use crate::http::{HttpError, Network, Proxies, Proxy, Trust, Unanswered, is_named, read_body};
 use crate::image::shown;
+use crate::secrets::Secrets;
 use crate::sys::cause::chain;
 use crate::trace::{End, Trace};
 
@@ -107,7 +107,7 @@ impl CloudHttp {
             unverified: setting.unverified.to_vec(),
             connect: setting.limits.connect,
             trace: setting.trace.clone(),
-            secrets: Secrets::default(),
+            secrets: setting.secrets.clone(),
         }))
     }
 
@@ -294,6 +294,7 @@ mod tests {
             limits: Limits::default(),
             now: SystemTime::UNIX_EPOCH,
             trace: &trace,
+            secrets: &Secrets::default(),
         };
         let http = CloudHttp::new(&setting, "gcr.io");
         World { trace, http }
@@ -317,12 +318,12 @@ mod tests {
         let mut question = question(&format!("http://{address}/token?access_token=queried-0123456789"));
         question.method = Method::POST;
         question.headers.insert("authorization", HeaderValue::from_static("Bearer shown-0123456789"));
-        question.body = Zeroizing::new(b"client_secret=posted-0123456789&scope=told-0123456789".to_vec());
+        question.body = Zeroizing::new(b"client_secret=posted-0123456789&scope=told-9876543210".to_vec());
         let odd = format!("{question:?}");
         let answer = world.ask(question).unwrap();
-        let text = "shown-0123456789 posted-0123456789 queried-0123456789 answered-0123456789 told-0123456789";
+        let text = "shown-0123456789 posted-0123456789 queried-0123456789 answered-0123456789 told-9876543210";
         let told = world.http.without_secrets(text.to_owned());
-        assert_eq!(told, "(a secret) (a secret) (a secret) (a secret) told-0123456789");
+        assert_eq!(told, "(a secret) (a secret) (a secret) (a secret) told-9876543210");
         assert_eq!(odd, format!("Question(identity token POST {address}, redacted)"));
         assert_eq!(format!("{answer:?}"), "Answer(200, 38 bytes, redacted)");
         assert!(server.join().unwrap().starts_with("POST /token?access_token=queried-0123456789 HTTP/1.1\r\n"));

@@ -8,7 +8,6 @@
 
 mod http;
 mod limits;
-mod secrets;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -27,6 +26,7 @@ use crate::cloud::{Cloud, CloudRegistry};
 use crate::credential::{Credential, Keychain, Note};
 use crate::host::Env;
 use crate::http::Network;
+use crate::secrets::Secrets;
 use crate::trace::Trace;
 
 /// What identities are looked for with.
@@ -46,6 +46,8 @@ pub struct Setting<'a> {
     pub now: SystemTime,
     /// Where requests are noted.
     pub trace: &'a Trace,
+    /// What no message may repeat.
+    pub secrets: &'a Secrets,
 }
 
 /// What every source of an identity is given.

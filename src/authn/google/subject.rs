@@ -155,7 +155,9 @@ impl SubjectSource {
                     path: path.clone(),
                     problem: cannot_be_read(path, &error),
                 })?;
-                Ok(format.token(text.expose().as_bytes(), || of_file(path))?)
+                let token = format.token(text.expose().as_bytes(), || of_file(path))?;
+                context.http.keep(token.expose());
+                Ok(token)
             }
             Self::Url { url, headers, format } => {
                 let (url, limits) = (url.url(), &context.limits);
