@@ -19,7 +19,7 @@ pub struct Keys {
 impl Keys {
     /// Keys of a role, that end.
     pub fn of_role(world: &World, who: &str) -> Self {
-        let session = Some(world.secret(&format!("session+token/of=={who}/SessionSessionSession")));
+        let session = Some(world.secret(&format!("IQoJ+b3Jp/of=={who}/SessionSessionSession")));
         Self { session, id: format!("ASIA{}", id(who)), ..Self::of_user(world, who) }
     }
 
@@ -27,7 +27,7 @@ impl Keys {
     pub fn of_user(world: &World, who: &str) -> Self {
         let keys = Self {
             id: format!("AKIA{}", id(who)),
-            secret: world.secret(&format!("secret/access+key/of/{who}/0123456789")),
+            secret: world.secret(&format!("wJalr/XUtn+FEMI/of/{who}/0123456789")),
             session: None,
             password: world.secret(&format!("password-of-{who}-eyJwYXlsb2FkIjoi")),
         };

@@ -1,9 +1,14 @@
 //! Bad input: files that are none, servers that lie, variables that say half.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use serde_json::json;
 
-use super::emulator::{AGENT, API, INSTANCE, PRIVATE, ROLE, STS, private, registry};
+use super::emulator::{AGENT, API, Api, INSTANCE, PRIVATE, ROLE, STS, private, registry};
 use super::keys::Keys;
 use super::{AGENT_TOKEN_FILE, AGENT_URL, NO_INSTANCE, PURPOSE, TOKEN_FILE, token, with_irsa, with_pod_identity};
 use crate::server::{Answer, Reply, Request};
@@ -282,6 +287,30 @@ fn what_was_shown_is_not_repeated() {
         .envs(&[NO_INSTANCE])
         .told();
     assert_eq!(told.failed().matches("the token (a secret) is not valid").count(), 6, "{told:#?}");
+}
+
+#[test]
+fn a_registry_that_repeats_its_password_is_not_repeated() {
+    let Some(world) = World::new(PURPOSE) else { return };
+    let keys = Keys::of_user(&world, "ann");
+    let api = Api::private("eu-central-1", &[&keys]);
+    world.secure(&[API], move |request| api.answer(request));
+    let (password, asked) = (keys.password.clone(), AtomicUsize::new(0));
+    world.registry(PRIVATE, move |request| {
+        if request.header("Authorization").is_none() {
+            return Some(Answer::new(401).header("WWW-Authenticate", "Basic realm=\"x\""));
+        }
+        let hex = || password.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let forms =
+            [password.clone(), STANDARD.encode(&password), hex(), password.to_uppercase(), password[..20].to_owned()];
+        let said = forms.get(asked.fetch_add(1, Ordering::SeqCst)).cloned().unwrap_or_default();
+        Some(Answer::json(json!({"errors": [{"code": "DENIED", "message": said}]}).to_string()).with_status(403))
+    });
+    for _ in 0..5 {
+        let variables = [("AWS_ACCESS_KEY_ID", keys.id.as_str()), ("AWS_SECRET_ACCESS_KEY", &keys.secret)];
+        let told = world.resolve(PRIVATE).envs(&[NO_INSTANCE]).envs(&variables).told();
+        assert!(told.failed().contains("(what it says holds a secret)"), "{told:#?}");
+    }
 }
 
 #[test]

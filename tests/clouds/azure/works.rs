@@ -166,7 +166,7 @@ fn a_token_for_the_resource_manager_is_the_second_try() {
 fn the_next_identity_is_asked_where_the_first_has_nothing() {
     let Some(world) = World::new(PURPOSE) else { return };
     let tokens = Tokens::new(&world, &[REGISTRIES]);
-    let secret = world.secret("Xo9~old.secret-of_the.application=");
+    let secret = world.secret("Xo9~old.8Q-zvK_7rT.mB2c=");
     let token = federated(&world, now() - 60, now() + 3600);
     let (old, good, served) = (secret.clone(), token.clone(), tokens.clone());
     nobody_asks_the_metadata_server(&world);

@@ -29,7 +29,9 @@ pub const DENIED: &str = "Permission \"artifactregistry.repositories.downloadArt
 
 /// A registry of Google's whose token service knows these access tokens: what each of them is told.
 pub fn registry(world: &World, name: &'static str, known: &[(&str, Verdict)], anonymous: Verdict) {
-    let bearer = world.secret(&format!("bearer-of-{name}-for-one-repository"));
+    // Not with the name as it is: messages have that.
+    let whose = name.len();
+    let bearer = world.secret(&format!("bearer-of-{whose}-for-one-repository"));
     let known: Vec<_> = known.iter().map(|&(token, verdict)| (token.to_owned(), verdict)).collect();
     world.registry(name, move |request| {
         if request.path() == "/v2/token" {

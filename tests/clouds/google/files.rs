@@ -222,7 +222,7 @@ fn a_file_that_is_no_identity_is_told_and_the_next_source_is_asked() {
 #[test]
 fn a_projected_token_becomes_a_federated_identity() {
     let Some(world) = World::new(PURPOSE) else { return };
-    let token = world.secret("ya29.d.the-federated-access-token");
+    let token = world.secret("ya29.d.the-pools-access-token");
     let subject = projected_token(&world, 3600);
     sts(&world, &subject, &token, Wanted::default());
     registry(&world, REGISTRY, &[(&token, Verdict::Accepted)], Verdict::Denied);
@@ -244,7 +244,7 @@ fn a_projected_token_becomes_a_federated_identity() {
 fn a_federated_identity_becomes_a_service_account_and_that_one_another() {
     let Some(world) = World::new(PURPOSE) else { return };
     let [federated, own, token] =
-        ["ya29.d.the-federated-access-token", "ya29.c.the-accounts-access-token", "ya29.c.the-targets-access-token"]
+        ["ya29.d.the-pools-access-token", "ya29.c.the-accounts-access-token", "ya29.c.the-targets-access-token"]
             .map(|text| world.secret(text));
     let subject = projected_token(&world, 3600);
     sts(&world, &subject, &federated, Wanted::default());
@@ -284,7 +284,7 @@ fn a_service_account_is_impersonated_through_others() {
 fn a_token_is_fetched_from_somebody_and_the_exchange_may_need_more() {
     let Some(world) = World::new(PURPOSE) else { return };
     let [token, header, client_secret] =
-        ["ya29.d.the-federated-access-token", "the-header-of-a-runner", "the-clients-secret"]
+        ["ya29.d.the-pools-access-token", "the-header-of-a-runner", "the-clients-secret"]
             .map(|text| world.secret(text));
     let subject = projected_token(&world, 3600);
     let workforce = "//iam.googleapis.com/locations/global/workforcePools/w/providers/x";
@@ -429,7 +429,7 @@ fn an_impersonation_that_is_refused_names_the_role() {
         ),
     ] {
         let Some(world) = World::new(PURPOSE) else { return };
-        let federated = world.secret("ya29.d.the-federated-access-token");
+        let federated = world.secret("ya29.d.the-pools-access-token");
         let subject = projected_token(&world, 3600);
         sts(&world, &subject, &federated, Wanted::default());
         iam_saying(&world, reply);
@@ -463,7 +463,7 @@ fn a_file_that_came_with_an_image_does_not_get_the_pods_token_out() {
     world.secure(&evil, |request| -> Answer { panic!("asked {}", request.line()) });
     world.plain("127.0.0.2:80", |request| -> Answer { panic!("asked {}", request.line()) });
     world.named("127.0.0.2", &["plain.example"]);
-    let federated = world.secret("ya29.d.the-federated-access-token");
+    let federated = world.secret("ya29.d.the-pools-access-token");
     sts(&world, &subject, &federated, Wanted::default());
     registry(&world, REGISTRY, &[], Verdict::Accepted);
     let pods = json!({"file": "/var/run/secrets/kubernetes.io/serviceaccount/token"});
