@@ -41,15 +41,25 @@ pub async fn fetch_image(
 ) -> Result<FetchedImage, FetchFailure> {
     let (mut notes, secrets) = (Vec::new(), Secrets::default());
     let (keychain, route) = (Vec::from(credentials).into_iter(), Route::direct(reference.clone()));
-    match fetch_image_telling(network, settings, &route, platform, keychain, &mut notes, trace, &secrets).await {
+    let telling = Telling { story: &mut notes, trace, secrets: &secrets };
+    match fetch_image_telling(network, settings, &route, platform, keychain, telling).await {
         Ok(image) => Ok(FetchedImage { notes, ..image }),
         Err(error) => Err(FetchFailure { error, notes }),
     }
 }
 
-/// The same by a route, with a keychain that may have to look for a credential first, and with the notes left in `story` as they come,
-/// so that they are there when nobody waits for the end. What is shown is kept in `secrets`: what comes of it may repeat
-/// it.
+/// What a lookup leaves behind as it goes, so that it is there when nobody waits for the end.
+#[derive(Debug)]
+pub struct Telling<'t> {
+    /// What became of each credential, and what else there is to tell.
+    pub story: &'t mut Vec<Note>,
+    /// Every request.
+    pub trace: &'t Trace,
+    /// What is shown to anybody: what comes of it may repeat it.
+    pub secrets: &'t Secrets,
+}
+
+/// The same by a route, with a keychain that may have to look for a credential first.
 ///
 /// # Errors
 ///
@@ -60,16 +70,14 @@ pub async fn fetch_image_telling(
     route: &Route,
     platform: &Platform,
     keychain: impl Keychain,
-    story: &mut Vec<Note>,
-    trace: &Trace,
-    secrets: &Secrets,
+    telling: Telling<'_>,
 ) -> Result<FetchedImage, RegistryError> {
     let reference = &route.reference;
     let Some(registry) = route.root() else {
         return Err(RegistryError::Host { registry: reference.registry().to_owned() });
     };
     let settings = route.settings(settings);
-    let asker = Asker::new(network, &settings, registry, story, trace, secrets);
+    let asker = Asker::new(network, &settings, registry, telling);
     let mut lookup = Lookup { asker, reference, api: &route.api, wanted: platform, reached: false, root: None };
     lookup.with_each(keychain).await.inspect_err(|error| lookup.asker.note_failure(error))
 }

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::challenge::Challenge;
-pub use self::client::{fetch_image, fetch_image_telling};
+pub use self::client::{Telling, fetch_image, fetch_image_telling};
 pub use self::error::{Refusal, RegistryError, Retry, What};
 pub use self::place::PlaceError;
 pub use self::route::{Api, ClientCertificate, Origin, Route, RouteTrust, Scheme};
