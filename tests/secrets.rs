@@ -14,7 +14,6 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::json;
 
 #[path = "support/server.rs"]
-#[allow(unreachable_pub, reason = "shared with other tests")]
 mod server;
 #[path = "support/step.rs"]
 mod step;

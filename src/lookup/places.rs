@@ -14,6 +14,7 @@ use crate::image::shown;
 use crate::registry::node_files::{self, NodeFileError};
 use crate::registry::{
     self, ClientCertificate, FetchedImage, Patience, Places, RegistryError, Retry, Route, Rules, Scheme, Settings,
+    Telling,
 };
 use crate::spec::LookupSpec;
 use crate::sys::cause::chain;
@@ -137,8 +138,15 @@ impl Attempt<'_> {
         let Self { network, wanted, trace, secrets, .. } = *self;
         let gathered = if route.credentials { pod.gather(&route.reference, story).await } else { Gathered::nothing() };
         let keychain = Chain::new(gathered.credentials, identities.as_deref_mut());
-        let asked =
-            registry::fetch_image_telling(network, settings, route, wanted, keychain, story, trace, secrets).await;
+        let asked = registry::fetch_image_telling(
+            network,
+            settings,
+            route,
+            wanted,
+            keychain,
+            Telling { story, trace, secrets },
+        )
+        .await;
         asked.map_err(|error| {
             let retryable = match error.retry() {
                 Retry::Useless => false,

@@ -11,7 +11,7 @@ use reqwest::{Method, StatusCode, Url};
 use super::error::{WORDS, What, words};
 use super::place::{self, Purpose, host_and_port, same_origin};
 use super::traced::traced;
-use super::{ClientCertificate, Refusal, RegistryError, Settings, retry_after};
+use super::{ClientCertificate, Refusal, RegistryError, Settings, Telling, retry_after};
 use crate::credential::{Note, Proof};
 use crate::http::{HttpError, Network, Proxies, Trust, Unanswered, is_named, read_body};
 use crate::image::shown;
@@ -108,14 +108,8 @@ impl Answer {
 }
 
 impl<'a> Asker<'a> {
-    pub(super) fn new(
-        network: &'a Network,
-        settings: &'a Settings,
-        registry: Url,
-        notes: &'a mut Vec<Note>,
-        trace: &'a Trace,
-        secrets: &'a Secrets,
-    ) -> Self {
+    pub(super) fn new(network: &'a Network, settings: &'a Settings, registry: Url, telling: Telling<'a>) -> Self {
+        let Telling { story: notes, trace, secrets } = telling;
         let pauses_left = settings.patience.budget;
         let last = registry.clone();
         Self { network, settings, registry, clients: Vec::new(), last, pauses_left, notes, secrets, trace }

@@ -8,7 +8,7 @@ use super::ask::{Answer, Asker, Question};
 use super::error::What;
 use super::place::{self, host_and_port};
 use super::token::{TokenAnswer, TokenService, basic, bearer};
-use super::{Api, Challenge, FetchFailure, FetchedImage, Refusal, RegistryError, Route, Scheme, Settings};
+use super::{Api, Challenge, FetchFailure, FetchedImage, Refusal, RegistryError, Route, Scheme, Settings, Telling};
 use crate::credential::{Credential, Keychain, Note, Proof};
 use crate::http::{Network, Proxy, Unanswered};
 use crate::image::manifest::{ACCEPT, Candidate};
@@ -40,16 +40,16 @@ pub async fn fetch_image(
     trace: &Trace,
 ) -> Result<FetchedImage, FetchFailure> {
     let (mut notes, secrets) = (Vec::new(), Secrets::default());
+    let telling = Telling { story: &mut notes, trace, secrets: &secrets };
     let (keychain, route) = (Vec::from(credentials).into_iter(), Route::direct(reference.clone()));
-    match fetch_image_telling(network, settings, &route, platform, keychain, &mut notes, trace, &secrets).await {
+    match fetch_image_telling(network, settings, &route, platform, keychain, telling).await {
         Ok(image) => Ok(FetchedImage { notes, ..image }),
         Err(error) => Err(FetchFailure { error, notes }),
     }
 }
 
-/// The same by a route, with a keychain that may have to look for a credential first, and with the notes left in `story` as they come,
-/// so that they are there when nobody waits for the end. What is shown is kept in `secrets`: what comes of it may repeat
-/// it.
+/// The same by a route, with a keychain that may have to look for a credential first, and with the story left behind as
+/// it comes, so that it is there when nobody waits for the end.
 ///
 /// # Errors
 ///
@@ -60,16 +60,14 @@ pub async fn fetch_image_telling(
     route: &Route,
     platform: &Platform,
     keychain: impl Keychain,
-    story: &mut Vec<Note>,
-    trace: &Trace,
-    secrets: &Secrets,
+    telling: Telling<'_>,
 ) -> Result<FetchedImage, RegistryError> {
     let reference = &route.reference;
     let Some(registry) = route.root() else {
         return Err(RegistryError::Host { registry: reference.registry().to_owned() });
     };
     let settings = route.settings(settings);
-    let asker = Asker::new(network, &settings, registry, story, trace, secrets);
+    let asker = Asker::new(network, &settings, registry, telling);
     let mut lookup = Lookup { asker, reference, api: &route.api, wanted: platform, reached: false, root: None };
     lookup.with_each(keychain).await.inspect_err(|error| lookup.asker.note_failure(error))
 }
