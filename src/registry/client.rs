@@ -8,7 +8,7 @@ use super::ask::{Answer, Asker, Question};
 use super::error::What;
 use super::place::{self, host_and_port};
 use super::token::{TokenAnswer, TokenService, basic, bearer};
-use super::{Api, Challenge, FetchFailure, FetchedImage, Refusal, RegistryError, Route, Scheme, Settings};
+use super::{Api, Challenge, FetchFailure, FetchedImage, Refusal, RegistryError, Route, Scheme, Settings, Telling};
 use crate::credential::{Credential, Keychain, Note, Proof};
 use crate::http::{Network, Proxy, Unanswered};
 use crate::image::manifest::{ACCEPT, Candidate};
@@ -46,17 +46,6 @@ pub async fn fetch_image(
         Ok(image) => Ok(FetchedImage { notes, ..image }),
         Err(error) => Err(FetchFailure { error, notes }),
     }
-}
-
-/// What a lookup leaves behind as it goes, so that it is there when nobody waits for the end.
-#[derive(Debug)]
-pub struct Telling<'t> {
-    /// What became of each credential, and what else there is to tell.
-    pub story: &'t mut Vec<Note>,
-    /// Every request.
-    pub trace: &'t Trace,
-    /// What is shown to anybody: what comes of it may repeat it.
-    pub secrets: &'t Secrets,
 }
 
 /// The same by a route, with a keychain that may have to look for a credential first.

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::challenge::Challenge;
-pub use self::client::{Telling, fetch_image, fetch_image_telling};
+pub use self::client::{fetch_image, fetch_image_telling};
 pub use self::error::{Refusal, RegistryError, Retry, What};
 pub use self::place::PlaceError;
 pub use self::route::{Api, ClientCertificate, Origin, Route, RouteTrust, Scheme};
@@ -27,6 +27,8 @@ pub use self::routes::{Places, Rules, routes, runner};
 use crate::credential::Note;
 use crate::http::Network;
 use crate::image::{Digest, ImageConfig, Platform};
+use crate::secrets::Secrets;
+use crate::trace::Trace;
 
 /// What the command line says about registries. Registries are written `host[:port]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,6 +68,17 @@ impl Patience {
     pub fn without_pauses() -> Self {
         Self { first_pause: Duration::ZERO, budget: Duration::ZERO, ..Self::default() }
     }
+}
+
+/// Where a lookup leaves what there is to tell, as it comes.
+#[derive(Debug)]
+pub struct Telling<'a> {
+    /// What became of each credential, and what else there is to tell.
+    pub story: &'a mut Vec<Note>,
+    /// Every request.
+    pub trace: &'a Trace,
+    /// What was shown, and what no message may repeat.
+    pub secrets: &'a Secrets,
 }
 
 /// What the environment decides about asking a place, for the story of a lookup that was given up: the proxy in between,
