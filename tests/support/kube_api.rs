@@ -125,7 +125,7 @@ impl Cluster {
             (_, "initContainers") => json!({"terminated": {"exitCode": 0, "reason": "Completed"}}),
             _ => json!({"running": {"startedAt": "2026-11-21T00:00:00Z"}}),
         };
-        let started = id != "" && spec == "containers";
+        let started = !id.is_empty() && spec == "containers";
         let status = json!({"name": name, "image": image, "imageID": id, "state": state, "lastState": {},
             "ready": started, "restartCount": 0, "started": started});
         let pod = self.objects.get_mut(&path(namespace, "pods", pod)).expect("the pod, before its containers");
