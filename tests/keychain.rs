@@ -15,6 +15,8 @@ mod support;
 mod helpers;
 #[path = "keychain/named.rs"]
 mod named;
+#[path = "keychain/own_pod.rs"]
+mod own_pod;
 
 use std::fs;
 use std::time::Duration;
@@ -24,7 +26,7 @@ use entrypoint::authn::{Found, config_files, pull_secrets};
 use entrypoint::credential::Proof;
 use entrypoint::host::Env;
 use entrypoint::http::{NameFiles, Network};
-use entrypoint::kube::{self, PullSecrets, Wanted};
+use entrypoint::kube::{self, OwnPod, PodStatus, PodUnread, PullSecrets, Wanted};
 use entrypoint::secrets::Secrets;
 use entrypoint::trace::Trace;
 use serde_json::json;
@@ -75,6 +77,10 @@ impl Pod {
     }
 
     fn read(&self) -> PullSecrets {
+        self.read_all().pull_secrets
+    }
+
+    fn read_all(&self) -> kube::Read {
         let network = Network::with_name_files(&self.env, &self.names).expect("a network");
         let wanted = Wanted {
             dir: self.dir.path(),
@@ -84,7 +90,7 @@ impl Pod {
             call_deadline: self.deadline,
             secrets: &Secrets::default(),
         };
-        block_on(kube::pull_secrets(&network, &self.env, &wanted, &Trace::default()))
+        block_on(kube::read(&network, &self.env, &wanted, &Trace::default()))
     }
 
     fn path(&self, name: &str) -> String {

@@ -353,6 +353,11 @@ impl Index {
         ranked.into_iter().map(|(_, candidate)| candidate).collect()
     }
 
+    /// Every entry that can be an image, or an index within the index, for whatever platform.
+    pub fn images(&self) -> impl Iterator<Item = Candidate<'_>> {
+        self.entries.iter().map(|Entry { descriptor, platform }| Candidate { descriptor, platform: platform.as_ref() })
+    }
+
     /// The platforms that the index has, for a message.
     #[must_use]
     pub fn platforms(&self) -> Vec<String> {

@@ -1,6 +1,8 @@
 //! Names and documents of images, as registries have them: pure, nothing here talks to anything.
 
 #[cfg(feature = "lookup")]
+pub mod agreement;
+#[cfg(feature = "lookup")]
 pub mod config;
 #[cfg(feature = "lookup")]
 pub mod digest;
@@ -9,7 +11,11 @@ pub mod manifest;
 pub mod platform;
 #[cfg(feature = "lookup")]
 pub mod reference;
+#[cfg(feature = "lookup")]
+pub mod running;
 
+#[cfg(feature = "lookup")]
+pub use self::agreement::{Agreement, Answer, Match};
 #[cfg(feature = "lookup")]
 pub use self::config::{ConfigError, ImageConfig};
 #[cfg(feature = "lookup")]
@@ -19,6 +25,8 @@ pub use self::manifest::{Descriptor, Document, Index, Manifest, ManifestError};
 pub use self::platform::{Platform, PlatformError};
 #[cfg(feature = "lookup")]
 pub use self::reference::{Identifier, Reference, ReferenceError};
+#[cfg(feature = "lookup")]
+pub use self::running::{Running, RunningDigest};
 
 /// Why a document is not the JSON that it should be. The library repeats the values that it did not expect, whole: only
 /// the beginning of that is for a message.

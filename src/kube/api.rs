@@ -7,7 +7,6 @@ use ::http::{Request, Response};
 use ::kube::client::Body;
 use k8s_openapi::api::core::v1::{Secret as ApiSecret, ServiceAccount as ApiServiceAccount};
 use reqwest::header::{AUTHORIZATION, HeaderValue, InvalidHeaderValue};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -16,6 +15,7 @@ use tower::service_fn;
 use super::Wanted;
 use super::identity::{Name, ServiceAccount};
 use super::in_cluster::{InCluster, InClusterError, token};
+use super::pod::Pod;
 use crate::http::{HttpError, Network, Proxies, Trust, Unanswered, read_body};
 use crate::secrets::Secrets;
 use crate::sys::cause::chain;
@@ -101,26 +101,6 @@ pub(crate) struct Api {
     deadline: Duration,
 }
 
-/// The part of a pod that is of interest. The library's own type would bring all of a pod's specification into the
-/// program, for one list of names.
-#[derive(Deserialize)]
-struct Pod {
-    spec: PodSpec,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PodSpec {
-    image_pull_secrets: Option<Vec<Reference>>,
-}
-
-/// Kubernetes allows a reference without a name, which refers to nothing.
-#[derive(Deserialize)]
-struct Reference {
-    #[serde(default)]
-    name: String,
-}
-
 /// Why a call gave no object.
 #[derive(Debug, Error)]
 pub(crate) enum CallError {
@@ -181,11 +161,9 @@ impl Api {
         Ok(Self { client, server: cluster.server.clone(), deadline: wanted.call_deadline })
     }
 
-    /// The names in a pod's `imagePullSecrets`.
-    pub(crate) async fn pod_pull_secrets(&self, namespace: &Name, name: &Name) -> Result<Vec<String>, CallError> {
-        let path = format!("/api/v1/namespaces/{}/pods/{}", namespace.as_str(), name.as_str());
-        let pod: Pod = self.get(path).await?;
-        Ok(pod.spec.image_pull_secrets.into_iter().flatten().map(|reference| reference.name).collect())
+    /// A pod, whichever has this name now.
+    pub(crate) async fn pod(&self, namespace: &Name, name: &Name) -> Result<Pod, CallError> {
+        self.get(format!("/api/v1/namespaces/{}/pods/{}", namespace.as_str(), name.as_str())).await
     }
 
     /// The names in a service account's `imagePullSecrets`.

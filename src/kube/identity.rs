@@ -60,7 +60,16 @@ pub struct Identity {
     /// The service account.
     pub account: ServiceAccount,
     /// The pod that the token was made for, in the service account's namespace.
-    pub pod: Option<Name>,
+    pub pod: Option<BoundPod>,
+}
+
+/// The pod that a token was made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundPod {
+    /// Its name, which another pod may have after it.
+    pub name: Name,
+    /// What tells it from every other.
+    pub uid: String,
 }
 
 impl Identity {
@@ -71,7 +80,7 @@ impl Identity {
         let payload = token.expose().split('.').nth(1)?;
         let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
         let (namespace, name, pod) = match claims.kubernetes {
-            Some(bound) => (bound.namespace, bound.service_account.name, bound.pod),
+            Some(bound) => (bound.namespace, bound.service_account.name, bound.pod.and_then(ClaimedPod::bound)),
             // Tokens of before Kubernetes 1.22 have no such claim.
             None => {
                 let (namespace, name) =
@@ -84,7 +93,7 @@ impl Identity {
                 namespace: Name::parse(&namespace, "namespace").ok()?,
                 name: Name::parse(&name, "service account").ok()?,
             },
-            pod: pod.and_then(|pod| Name::parse(&pod.name, "pod").ok()),
+            pod,
         })
     }
 }
@@ -113,12 +122,25 @@ struct Bound {
     namespace: String,
     #[serde(rename = "serviceaccount")]
     service_account: Named,
-    pod: Option<Named>,
+    pod: Option<ClaimedPod>,
 }
 
 #[derive(Deserialize)]
 struct Named {
     name: String,
+}
+
+#[derive(Deserialize)]
+struct ClaimedPod {
+    name: String,
+    #[serde(default)]
+    uid: String,
+}
+
+impl ClaimedPod {
+    fn bound(self) -> Option<BoundPod> {
+        Some(BoundPod { name: Name::parse(&self.name, "pod").ok()?, uid: self.uid })
+    }
 }
 
 #[cfg(test)]
@@ -134,9 +156,9 @@ mod tests {
         for (payload, expected) in [
             (
                 r#"{"kubernetes.io": {"namespace": "ci", "node": {"name": "n", "uid": "u"},
-                    "pod": {"name": "p", "uid": "u"}, "serviceaccount": {"name": "builder", "uid": "u"}},
+                    "pod": {"name": "p", "uid": "u"}, "serviceaccount": {"name": "builder", "uid": "v"}},
                     "sub": "system:serviceaccount:x:y"}"#,
-                Some(("service account ci/builder", Some("p"))),
+                Some(("service account ci/builder", Some("p of u"))),
             ),
             (
                 r#"{"kubernetes.io": {"namespace": "ci", "serviceaccount": {"name": "builder"}}}"#,
@@ -146,6 +168,10 @@ mod tests {
                 r#"{"kubernetes.io": {"namespace": "ci", "pod": {"name": "../x"}, "serviceaccount": {"name": "b"}}}"#,
                 Some(("service account ci/b", None)),
             ),
+            (
+                r#"{"kubernetes.io": {"namespace": "ci", "pod": {"name": "p"}, "serviceaccount": {"name": "b"}}}"#,
+                Some(("service account ci/b", Some("p of "))),
+            ),
             (r#"{"sub": "system:serviceaccount:ci:builder"}"#, Some(("service account ci/builder", None))),
             (r#"{"sub": "me@example.com"}"#, None),
             (r#"{"kubernetes.io": {"namespace": "ci/../x", "serviceaccount": {"name": "builder"}}}"#, None),
@@ -153,8 +179,11 @@ mod tests {
             ("hunter2", None),
         ] {
             let identity = Identity::of_token(&token(payload));
-            let read = identity.map(|identity| (identity.account.to_string(), identity.pod));
-            let read = read.as_ref().map(|(account, pod)| (account.as_str(), pod.as_ref().map(Name::as_str)));
+            let read = identity.map(|identity| {
+                let pod = identity.pod.map(|pod| format!("{} of {}", pod.name.as_str(), pod.uid));
+                (identity.account.to_string(), pod)
+            });
+            let read = read.as_ref().map(|(account, pod)| (account.as_str(), pod.as_deref()));
             assert_eq!(read, expected, "{payload}");
         }
         for opaque in ["", "abc", "a.b.c", ".."] {

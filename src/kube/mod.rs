@@ -5,22 +5,29 @@
 //! the pod may read neither itself nor a secret is the normal case, and a note.
 
 mod api;
+pub mod container;
 mod identity;
 mod in_cluster;
+mod own;
+pub mod pod;
 mod reader;
 
 use std::path::Path;
 use std::time::Duration;
 
 use self::api::Api;
-pub use self::identity::{BadName, Identity, Name, ServiceAccount};
+pub use self::container::OwnContainer;
+pub use self::identity::{BadName, BoundPod, Identity, Name, ServiceAccount};
 use self::in_cluster::InCluster;
 pub use self::in_cluster::InClusterError;
+pub use self::own::{OwnPod, PodUnread};
+pub use self::pod::{ContainerName, ContainerStatus, NotChosen, PodStatus, choose};
 use self::reader::Reader;
 use crate::credential::{NamedBy, Note, PullSecret};
 use crate::host::Env;
 use crate::http::Network;
 use crate::secrets::Secrets;
+use crate::sys::cause::chain;
 use crate::trace::Trace;
 
 /// How long one call may take.
@@ -60,14 +67,29 @@ pub struct PullSecrets {
     pub complete: bool,
 }
 
+/// What one reading of the cluster brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// The pull secrets. What is said of the pod stands in their notes too.
+    pub pull_secrets: PullSecrets,
+    /// The pod itself, or why it was not read. [`OwnPod`] reads it again.
+    pub pod: Result<PodStatus, PodUnread>,
+}
+
+/// The pull secrets alone of what [`read`] reads.
+pub async fn pull_secrets(network: &Network, env: &Env, wanted: &Wanted<'_>, trace: &Trace) -> PullSecrets {
+    read(network, env, wanted, trace).await.pull_secrets
+}
+
 /// Reads the pull secrets of a pod through the API server that kubelet told it of, with the pod's own token: those of
 /// the pod's own `imagePullSecrets` (which pod, the token's claims say), those that the command line names, and those of
-/// the service account's `imagePullSecrets`.
+/// the service account's `imagePullSecrets`. What kubelet reports of the pod's containers comes with the first of them. A
+/// pod whose UID is not that of the claims is another pod: nothing that it says counts.
 ///
 /// Nothing here is an error: a pod without any of this is an ordinary pod. The calls are made one after the other; the
 /// future borrows what it is given and nothing else, so that it can be joined with other work. Every request is noted in
 /// `trace`.
-pub async fn pull_secrets(network: &Network, env: &Env, wanted: &Wanted<'_>, trace: &Trace) -> PullSecrets {
+pub async fn read(network: &Network, env: &Env, wanted: &Wanted<'_>, trace: &Trace) -> Read {
     let cluster = match InCluster::find(env, wanted.dir, wanted.namespace, wanted.service_account) {
         Ok(cluster) => cluster,
         Err(error) => return unasked(wanted, &error),
@@ -76,13 +98,14 @@ pub async fn pull_secrets(network: &Network, env: &Env, wanted: &Wanted<'_>, tra
         Ok(api) => Reader::new(&api, &cluster).read(wanted.pull_secrets).await,
         Err(error) => {
             let note = Note::failed(cluster.account.to_string(), &error);
-            PullSecrets { secrets: Vec::new(), notes: vec![note], complete: false }
+            let pod = Err(PodUnread { reason: chain(&error), retryable: true });
+            Read { pull_secrets: PullSecrets { secrets: Vec::new(), notes: vec![note], complete: false }, pod }
         }
     }
 }
 
 /// What there is when nobody can be asked.
-fn unasked(wanted: &Wanted<'_>, error: &InClusterError) -> PullSecrets {
+fn unasked(wanted: &Wanted<'_>, error: &InClusterError) -> Read {
     // The names as far as they are known.
     let account = match (wanted.namespace, wanted.service_account) {
         (Some(namespace), Some(name)) => format!("service account {namespace}/{name}"),
@@ -94,5 +117,6 @@ fn unasked(wanted: &Wanted<'_>, error: &InClusterError) -> PullSecrets {
         let secrets = format!("pull secrets {} of {}", wanted.pull_secrets.join(", "), NamedBy::Flag);
         notes.push(Note::new(secrets, "not read: the cluster cannot be asked"));
     }
-    PullSecrets { secrets: Vec::new(), notes, complete: error.is_final() }
+    let pull_secrets = PullSecrets { secrets: Vec::new(), notes, complete: error.is_final() };
+    Read { pull_secrets, pod: Err(PodUnread::of_cluster(error)) }
 }

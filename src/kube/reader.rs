@@ -5,10 +5,12 @@ use std::fmt;
 
 use k8s_openapi::api::core::v1::Secret as ApiSecret;
 
-use super::PullSecrets;
 use super::api::{Api, CallError};
 use super::identity::{Name, ServiceAccount};
 use super::in_cluster::InCluster;
+use super::own::{self, PodUnread};
+use super::pod::PodStatus;
+use super::{PullSecrets, Read};
 use crate::credential::{NamedBy, Note, PullSecret, PullSecretDocument, PullSecretName, UnusablePullSecret};
 use crate::secret::Secret;
 use crate::sys::cause::chain;
@@ -42,10 +44,11 @@ impl<'a> Reader<'a> {
         Self { api, cluster, found, unasked: None }
     }
 
-    /// Reads both lists and then, in the order of who names them, the secrets.
-    pub(super) async fn read(mut self, flag: &[String]) -> PullSecrets {
+    /// Reads both lists and then, in the order of who names them, the secrets. The pod, which has one of the lists, is
+    /// read once for that and for what it says of its containers.
+    pub(super) async fn read(mut self, flag: &[String]) -> Read {
         let mut named = Vec::new();
-        self.pod(&mut named).await;
+        let pod = self.pod(&mut named).await;
         let account = &self.cluster.account;
         self.add(&mut named, &account.namespace, NamedBy::Flag, NamedBy::Flag.to_string(), flag);
         self.account(&mut named).await;
@@ -59,23 +62,38 @@ impl<'a> Reader<'a> {
             let outcome = format!("not asked any more for {}", unasked.join(", "));
             self.found.notes.push(Note::new(format!("API server {}", self.cluster.server), outcome));
         }
-        self.found
+        Read { pull_secrets: self.found, pod }
     }
 
-    /// Adds what the pod names.
-    async fn pod(&mut self, named: &mut Vec<Named>) {
-        let bearer = self.cluster.bearer.as_ref();
-        let Some((bearer, name)) = bearer.and_then(|bearer| Some((bearer, bearer.pod.as_ref()?))) else {
-            let outcome = "the pod may not be read: the token does not say which pod it is for";
-            self.found.notes.push(Note::new("pod", outcome));
-            return;
+    /// Adds what the pod names. The rest of it is returned.
+    async fn pod(&mut self, named: &mut Vec<Named>) -> Result<PodStatus, PodUnread> {
+        let (bearer, bound) = match own::bound(self.cluster) {
+            Ok(found) => found,
+            Err(unread) => {
+                self.found.notes.push(Note::new("pod", unread.reason.as_str()));
+                return Err(unread);
+            }
         };
         let namespace = &bearer.account.namespace;
-        let object = Object::Pod { namespace, name };
+        let object = Object::Pod { namespace, name: &bound.name };
         let source = object.to_string();
-        let call = self.api.pod_pull_secrets(namespace, name);
-        if let Some(names) = self.ask(object, call).await {
-            self.add_listed(named, namespace, NamedBy::Pod, source, &names);
+        // The first call: the API server cannot be gone already.
+        let pod = match self.api.pod(namespace, &bound.name).await {
+            Ok(pod) => pod,
+            Err(error) => {
+                self.refuse(&object, &error);
+                return Err(PodUnread::of_call(&error, self.cluster, &source));
+            }
+        };
+        match own::checked(pod, bound) {
+            Ok((names, status)) => {
+                self.add_listed(named, namespace, NamedBy::Pod, source, &names);
+                Ok(status)
+            }
+            Err(unread) => {
+                self.found.notes.push(Note::new(source, unread.reason.as_str()));
+                Err(unread)
+            }
         }
     }
 
@@ -132,16 +150,22 @@ impl<'a> Reader<'a> {
             unasked.push(object.to_string());
             return None;
         }
-        let error = match call.await {
-            Ok(answer) => return Some(answer),
-            Err(error) => error,
-        };
-        self.found.complete &= object.stays_unread(&error);
-        self.found.notes.push(Note::new(object.to_string(), self.refusal(&error, &object)));
+        match call.await {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                self.refuse(&object, &error);
+                None
+            }
+        }
+    }
+
+    /// Notes that a call failed.
+    fn refuse(&mut self, object: &Object<'_>, error: &CallError) {
+        self.found.complete &= object.stays_unread(error);
+        self.found.notes.push(Note::new(object.to_string(), self.refusal(error, object)));
         if error.is_lasting() {
             self.unasked = Some(Vec::new());
         }
-        None
     }
 
     /// What a failed call means, and what to do about it.

@@ -9,6 +9,8 @@ mod budget;
 mod collected;
 pub mod compression;
 pub mod existing;
+#[cfg(feature = "lookup")]
+pub mod image;
 pub mod message;
 mod post;
 mod results;

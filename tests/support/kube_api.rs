@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -26,6 +28,37 @@ pub struct Cluster {
     odd: BTreeMap<String, Reply>,
     /// Bearer tokens that are accepted, and their subjects.
     tokens: BTreeMap<String, String>,
+    /// By path: pods whose statuses come late, and how they were asked for so far.
+    late: BTreeMap<String, (Late, Mutex<Asked>)>,
+}
+
+/// Until when a pod's containers have no `imageID` and are not started.
+#[derive(Debug, Clone, Copy)]
+pub enum Late {
+    /// In the first answers.
+    Answers(usize),
+    /// For so long after the first answer.
+    For(Duration),
+}
+
+/// How a pod was asked for so far.
+#[derive(Default)]
+struct Asked {
+    times: usize,
+    first: Option<Instant>,
+}
+
+impl Late {
+    /// Whether the next answer is without statuses.
+    fn is_now(self, asked: &Mutex<Asked>) -> bool {
+        let mut asked = asked.lock().expect("a count");
+        let first = *asked.first.get_or_insert_with(Instant::now);
+        asked.times += 1;
+        match self {
+            Self::Answers(first) => asked.times <= first,
+            Self::For(time) => first.elapsed() < time,
+        }
+    }
 }
 
 impl Cluster {
@@ -64,6 +97,63 @@ impl Cluster {
             pod["spec"]["imagePullSecrets"] = Value::Array(references);
         }
         self.objects.insert(path(namespace, "pods", name), pod);
+        self
+    }
+
+    /// Adds a container to a pod (or changes one): the image that the pod asks for, and what kubelet reports of it, `image`
+    /// and `imageID`. An empty `imageID` is that of a container which is not started.
+    pub fn container(self, namespace: &str, pod: &str, name: &str, asked: &str, (image, id): (&str, &str)) -> Self {
+        self.contains(namespace, pod, ["containers", "containerStatuses"], name, asked, (image, id))
+    }
+
+    /// The same for a container of the initialisation, which has ended.
+    pub fn init_container(self, namespace: &str, pod: &str, name: &str, asked: &str, is: (&str, &str)) -> Self {
+        self.contains(namespace, pod, ["initContainers", "initContainerStatuses"], name, asked, is)
+    }
+
+    fn contains(
+        mut self,
+        namespace: &str,
+        pod: &str,
+        [spec, statuses]: [&str; 2],
+        name: &str,
+        asked: &str,
+        (image, id): (&str, &str),
+    ) -> Self {
+        let state = match (id, spec) {
+            ("", _) => json!({"waiting": {"reason": "ContainerCreating"}}),
+            (_, "initContainers") => json!({"terminated": {"exitCode": 0, "reason": "Completed"}}),
+            _ => json!({"running": {"startedAt": "2026-11-21T00:00:00Z"}}),
+        };
+        let started = !id.is_empty() && spec == "containers";
+        let status = json!({"name": name, "image": image, "imageID": id, "state": state, "lastState": {},
+            "ready": started, "restartCount": 0, "started": started});
+        let pod = self.objects.get_mut(&path(namespace, "pods", pod)).expect("the pod, before its containers");
+        for (part, list, entry) in [("spec", spec, json!({"name": name, "image": asked})), ("status", statuses, status)]
+        {
+            let list = &mut pod[part][list];
+            if list.is_null() {
+                *list = json!([]);
+            }
+            let list = list.as_array_mut().expect("a list");
+            match list.iter_mut().find(|other| other["name"] == name) {
+                Some(other) => *other = entry,
+                None => list.push(entry),
+            }
+        }
+        self
+    }
+
+    /// Has the statuses of a pod's containers come late.
+    pub fn late(mut self, namespace: &str, pod: &str, late: Late) -> Self {
+        self.late.insert(path(namespace, "pods", pod), (late, Mutex::default()));
+        self
+    }
+
+    /// Gives a pod another UID than that of the tokens: a later pod of the same name.
+    pub fn pod_uid(mut self, namespace: &str, pod: &str, uid: &str) -> Self {
+        let pod = self.objects.get_mut(&path(namespace, "pods", pod)).expect("the pod");
+        pod["metadata"]["uid"] = json!(uid);
         self
     }
 
@@ -153,9 +243,22 @@ impl Cluster {
             return status(403, "Forbidden", &message, &details).into();
         }
         match self.objects.get(request.path()) {
-            Some(object) => Answer::json(object.to_string()).into(),
+            Some(object) => Answer::json(self.as_of_now(request.path(), object).to_string()).into(),
             None => status(404, "NotFound", &format!("{resource} \"{name}\" not found"), &details).into(),
         }
+    }
+
+    /// An object, without what kubelet has not reported yet.
+    fn as_of_now(&self, path: &str, object: &Value) -> Value {
+        let mut object = object.clone();
+        let Some((late, asked)) = self.late.get(path) else { return object };
+        if late.is_now(asked) {
+            for status in object["status"]["containerStatuses"].as_array_mut().into_iter().flatten() {
+                status["imageID"] = json!("");
+                status["state"] = json!({"waiting": {"reason": "ContainerCreating"}});
+            }
+        }
+        object
     }
 }
 
@@ -234,7 +337,7 @@ fn path(namespace: &str, resource: &str, name: &str) -> String {
 }
 
 /// An identifier that looks like the cluster's.
-fn uid(name: &str) -> String {
+pub fn uid(name: &str) -> String {
     let sum = name.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     format!("{sum:08x}-0000-4000-8000-000000000000")
 }

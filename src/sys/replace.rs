@@ -1,0 +1,132 @@
+//! Replacing a file by a whole new one, whatever somebody else has put at its name: nothing of that is opened or followed.
+
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, renameat};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+/// How many names for the new file are tried: others were left behind by processes that were killed.
+const NAMES: u32 = 16;
+
+/// Writes a file of this name into a directory. It appears complete or not at all, with the mode 0644 less the umask, and
+/// takes the place of a file, link, FIFO or socket. `directory` may be a link; `name` is one name without slashes.
+///
+/// # Errors
+/// Those of the system: there is no such directory, it may not be written or is full, or a directory has the name.
+pub fn replace(directory: &Path, name: &OsStr, content: &[u8]) -> io::Result<()> {
+    // Everything goes through the one directory, also when its name leads elsewhere meanwhile.
+    let directory = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(directory)?;
+    let (mut file, new) = create(&directory, name)?;
+    let placed = file.write_all(content).and_then(|()| Ok(renameat(&directory, new.as_str(), &directory, name)?));
+    placed.inspect_err(|_| {
+        let _ = unlinkat(&directory, new.as_str(), UnlinkatFlags::NoRemoveDir);
+    })
+}
+
+/// Makes a new file beside the one that it will replace.
+fn create(directory: &File, name: &OsStr) -> io::Result<(File, String)> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH;
+    let mut refused = Errno::EEXIST;
+    for n in 0..NAMES {
+        // No number of a process: in every container the first has the same.
+        let new = format!(".{}.{n}.new", name.to_string_lossy());
+        match openat(directory, new.as_str(), flags, mode) {
+            Ok(file) => return Ok((File::from(file), new)),
+            Err(Errno::EEXIST) => {}
+            Err(other) => {
+                refused = other;
+                break;
+            }
+        }
+    }
+    Err(refused.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const NAME: &str = "image.json";
+
+    fn put(directory: &Path, content: &str) -> io::Result<()> {
+        replace(directory, OsStr::new(NAME), content.as_bytes())
+    }
+
+    /// The names in a directory.
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn whatever_has_the_name_is_replaced_and_never_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (own, other) = (dir.path().join("own"), dir.path().join("other"));
+        fs::create_dir(&own).unwrap();
+        fs::write(&other, "others").unwrap();
+        let path = own.join(NAME);
+        let prepare: [&dyn Fn(); 6] = [
+            &|| {},
+            &|| fs::write(&path, "a longer content than the new one").unwrap(),
+            &|| symlink(&other, &path).unwrap(),
+            &|| symlink("nowhere", &path).unwrap(),
+            &|| nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap(),
+            &|| fs::hard_link(&other, &path).unwrap(),
+        ];
+        for prepare in prepare {
+            let _ = fs::remove_file(&path);
+            prepare();
+            put(&own, "new").unwrap();
+            assert!(fs::symlink_metadata(&path).unwrap().is_file());
+            assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+            assert_eq!(fs::read_to_string(&other).unwrap(), "others");
+            assert_eq!(names(&own), [NAME]);
+        }
+        // The directory itself may be named by a link, as a step's is.
+        symlink(&own, dir.path().join("link")).unwrap();
+        put(&dir.path().join("link"), "newer").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "newer");
+    }
+
+    #[test]
+    fn what_is_left_beside_it_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = |n: u32| dir.path().join(format!(".{NAME}.{n}.new"));
+        symlink("/nonexistent/x", left(0)).unwrap();
+        fs::write(left(1), "half").unwrap();
+        put(dir.path(), "new").unwrap();
+        assert_eq!(fs::read_to_string(left(1)).unwrap(), "half");
+        assert_eq!(names(dir.path()).len(), 3);
+        for n in 2..NAMES {
+            fs::write(left(n), "").unwrap();
+        }
+        let error = put(dir.path(), "newer").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(dir.path().join(NAME)).unwrap(), "new");
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_is_an_error_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("in/image.json")).unwrap();
+        assert_eq!(put(&dir.path().join("in"), "x").unwrap_err().kind(), io::ErrorKind::IsADirectory);
+        assert_eq!(names(&dir.path().join("in")), [NAME]);
+        assert_eq!(put(&dir.path().join("no"), "x").unwrap_err().kind(), io::ErrorKind::NotFound);
+        fs::write(dir.path().join("file"), "").unwrap();
+        assert_eq!(put(&dir.path().join("file"), "x").unwrap_err().kind(), io::ErrorKind::NotADirectory);
+        nix::unistd::mkfifo(&dir.path().join("fifo"), Mode::S_IRWXU).unwrap();
+        assert_eq!(put(&dir.path().join("fifo"), "x").unwrap_err().kind(), io::ErrorKind::NotADirectory);
+    }
+}
