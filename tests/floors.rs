@@ -19,7 +19,7 @@ const FLOORS: [&[&str]; 8] = [
     &["commands"],
     &["cli", "endpoints", "lookup", "report", "setup", "step"],
     &["authn", "daemon", "kube", "registry"],
-    &["http"],
+    &["cache", "http"],
     &["credential", "go_json", "go_path", "image", "note", "outcome", "spec", "trace"],
     &["cloud", "host", "log", "quote", "secret", "sys"],
 ];
