@@ -104,7 +104,12 @@ mod tests {
             ("there is room", vec![item("a", Entry, 9, 1), item("b", Unfinished, 9, NOW - 60)], 9, vec![]),
             ("killed", vec![item("a", Unfinished, 9, NOW - 61), item("b", Unfinished, 0, NOW + 61)], 9, vec!["a", "b"]),
             ("nothing of ours", vec![item("old", Entry, 1, 1), item("huge", Entry, 1 << 40, NOW)], 9, vec!["huge"]),
-            ("beyond all sums", vec![item("a", Entry, u64::MAX, NOW), item("b", Entry, u64::MAX, NOW)], 9, vec!["a", "b"]),
+            (
+                "beyond all sums",
+                vec![item("a", Entry, u64::MAX, NOW), item("b", Entry, u64::MAX, NOW)],
+                9,
+                vec!["a", "b"],
+            ),
             ("from the future", vec![item("old", Entry, 1, 1), item("new", Entry, 1, NOW + 61)], 9, vec!["new"]),
             ("a clock a little ahead", vec![item("new", Entry, 1, NOW + 60)], 9, vec![]),
             ("one less", many[1..].to_vec(), 0, vec![]),

@@ -1,7 +1,7 @@
 //! The directory of a cache: what is made in it, so that whoever sees it sees it whole, and what is opened of it.
 
 use std::ffi::OsStr;
-use std::fs::{File, FileType};
+use std::fs::{File, Metadata};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -37,8 +37,8 @@ const LAYOUT: &[Node] = &[
         OWN,
         &[Node::File(
             "README",
-            "Locks, unfinished files and notes of a cache of image lookups, the directory above. Nobody needs any of it\n\
-             to stay: it can be removed at any time, and is made again.\n",
+            "Locks, unfinished files and notes of a cache of image lookups, which is the directory above. That can be\n\
+             removed at any time, as a whole. Without this directory in it, it is only read.\n",
         )],
     ),
     Node::Directory(BLOBS, &[SHA256]),
@@ -54,22 +54,30 @@ const MARK: &str = "oci-layout";
 
 /// What is open of a cache's directory.
 #[derive(Debug)]
-pub(super) struct Layout {
-    /// The directory of the entries, unless there is none and none can be made.
-    pub(super) blobs: Option<Directory>,
-    /// Ours, if there may be anything written.
-    pub(super) own: Own,
+pub(super) enum Layout {
+    /// All of it is there.
+    Whole {
+        /// The entries.
+        blobs: Directory,
+        /// What is not an image layout's.
+        own: Directory,
+    },
+    /// It is only read.
+    ReadOnly {
+        /// The entries, if there may be any.
+        blobs: Option<Directory>,
+        /// Why nothing is written.
+        why: ReadOnly,
+    },
 }
 
-/// The directory of what is not an image layout's.
+/// Why nothing is written to a cache.
 #[derive(Debug)]
-pub(super) enum Own {
-    /// It is there.
-    Open(Directory),
+pub(super) enum ReadOnly {
     /// The layout is somebody else's.
     Foreign,
-    /// It is not there and cannot be made.
-    Unwritable(io::Error),
+    /// Something is not there and cannot be made.
+    Incomplete(io::Error),
 }
 
 impl Layout {
@@ -82,38 +90,51 @@ impl Layout {
             }
             opened => opened,
         };
-        let root = root.map_err(|source| match path.symlink_metadata() {
-            Ok(found) if !found.is_dir() => refused(path, found.file_type()),
-            _ => CacheError::Open { path: path.to_owned(), source },
-        })?;
+        let root = root.map_err(|source| refused(path, path.symlink_metadata(), source))?;
         // In this order: whoever makes a layout like ours makes our own directory first.
         let is_layout = is_there(&root, BLOBS) || is_there(&root, MARK);
         let foreign = is_layout && !is_there(&root, OWN);
         let completed = if foreign { Ok(()) } else { complete(&root) };
-        let open = |parent: &Directory, name: &str, below: &str| match parent.directory(name) {
-            Ok(directory) => Ok(Some(directory)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(match parent.look(name) {
-                Ok(found) if !found.is_dir() => refused(&path.join(below), found.file_type()),
-                _ => CacheError::Open { path: path.join(below), source },
-            }),
-        };
-        let own = match (foreign, open(&root, OWN, OWN)?, completed) {
-            (true, ..) => Own::Foreign,
-            (false, Some(own), _) => Own::Open(own),
-            (false, None, Err(error)) => Own::Unwritable(error),
-            (false, None, Ok(())) => Own::Unwritable(io::ErrorKind::NotFound.into()),
-        };
-        let blobs = match open(&root, BLOBS, BLOBS)? {
-            Some(blobs) => open(&blobs, SHA256.name(), "blobs/sha256")?,
-            None => None,
-        };
-        Ok(Self { blobs, own })
+        let own = below(&root, OWN, &path.join(OWN))?;
+        let path = path.join(BLOBS);
+        let blobs = below(&root, BLOBS, &path)?;
+        let blobs = blobs.map(|blobs| below(&blobs, SHA256.name(), &path.join(SHA256.name()))).transpose()?.flatten();
+        Ok(match (foreign, blobs, own) {
+            (true, blobs, _) => Self::ReadOnly { blobs, why: ReadOnly::Foreign },
+            (false, Some(blobs), Some(own)) => Self::Whole { blobs, own },
+            (false, blobs, _) => {
+                // If all has been made, somebody has removed it since.
+                let error = completed.err().unwrap_or_else(|| io::Error::from_raw_os_error(libc::ENOENT));
+                Self::ReadOnly { blobs, why: ReadOnly::Incomplete(error) }
+            }
+        })
+    }
+
+    /// The directory of the entries, if there may be any.
+    pub(super) fn blobs(&self) -> Option<&Directory> {
+        match self {
+            Self::Whole { blobs, .. } => Some(blobs),
+            Self::ReadOnly { blobs, .. } => blobs.as_ref(),
+        }
     }
 }
 
-fn refused(path: &Path, found: FileType) -> CacheError {
-    CacheError::NotADirectory { path: path.to_owned(), found: in_words(found) }
+/// A directory of the layout, if it is there.
+fn below(parent: &Directory, name: &str, path: &Path) -> Result<Option<Directory>, CacheError> {
+    match parent.directory(name) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(refused(path, parent.look(name), source)),
+    }
+}
+
+/// Why something could not be opened as a directory.
+fn refused(path: &Path, found: io::Result<Metadata>, source: io::Error) -> CacheError {
+    let path = path.to_owned();
+    match found {
+        Ok(found) if !found.is_dir() => CacheError::NotADirectory { path, found: in_words(found.file_type()) },
+        _ => CacheError::Open { path, source },
+    }
 }
 
 /// Whether anything stands there: what cannot be seen does.

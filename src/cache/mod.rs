@@ -21,8 +21,8 @@
 //! # Whose it is
 //!
 //! Files can be read by every user. Directories that are made are as open as the one they are made in, so that those who may
-//! write to the directory of the cache may write to all of it. A layout that somebody else has made is only read. A directory for the
-//! pods of a node is to be root's, and read-only in steps.
+//! write to the directory of the cache may write to all of it. A layout without the directory `entrypoint` has been made by
+//! somebody else and is only read. A directory for the pods of a node is to be root's, and read-only in steps.
 //!
 //! # How large it becomes
 //!
@@ -46,7 +46,7 @@ use std::time::{Duration, SystemTime};
 pub use self::bound::ENTRY;
 use self::bound::{Item, Kind, make_room};
 pub use self::error::CacheError;
-use self::layout::{Layout, Own};
+use self::layout::{Layout, ReadOnly};
 pub use self::turn::{Turn, WAIT};
 use crate::image::Digest;
 use crate::sys::beneath::Directory;
@@ -101,7 +101,7 @@ impl Cache {
     /// [`CacheError::Read`], [`CacheError::NotRegular`], [`CacheError::TooLarge`], [`CacheError::Poisoned`]: what is there is as
     /// good as nothing. It has been removed if that was possible, unless it may be right and only is larger than asked for.
     pub fn get(&self, digest: &Digest, limit: u64) -> Result<Option<Entry>, CacheError> {
-        let Some(blobs) = &self.layout.blobs else { return Ok(None) };
+        let Some(blobs) = self.layout.blobs() else { return Ok(None) };
         let name = hex(digest);
         let path = self.entry_path(&name);
         let limit = limit.min(ENTRY);
@@ -145,10 +145,7 @@ impl Cache {
         if size > ENTRY {
             return Err(CacheError::TooLarge { path, size, limit: ENTRY, removed: false });
         }
-        let own = self.own()?;
-        let Some(blobs) = &self.layout.blobs else {
-            return Err(CacheError::Write { path, source: io::ErrorKind::NotFound.into() });
-        };
+        let Writable { blobs, own } = self.writable()?;
         self.make_room(own, blobs, size)?;
         layout::write(own, bytes, blobs, &name).map_err(|source| CacheError::Write { path, source })?;
         if let Some(pod) = &self.pod {
@@ -167,14 +164,15 @@ impl Cache {
         self.path.join("entrypoint").join(name)
     }
 
-    /// Our own directory, if anything may be changed here.
-    fn own(&self) -> Result<&Directory, CacheError> {
-        match &self.layout.own {
-            Own::Open(own) => Ok(own),
-            Own::Foreign => Err(CacheError::Foreign { path: self.path.clone() }),
-            Own::Unwritable(error) => {
+    /// What is open, if anything may be changed here.
+    fn writable(&self) -> Result<Writable<'_>, CacheError> {
+        let path = self.path.clone();
+        match &self.layout {
+            Layout::Whole { blobs, own } => Ok(Writable { blobs, own }),
+            Layout::ReadOnly { why: ReadOnly::Foreign, .. } => Err(CacheError::Foreign { path }),
+            Layout::ReadOnly { why: ReadOnly::Incomplete(error), .. } => {
                 let source = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
-                Err(CacheError::Write { path: self.path.clone(), source })
+                Err(CacheError::Write { path, source })
             }
         }
     }
@@ -187,11 +185,11 @@ impl Cache {
     /// Removes what has been found to be wrong, if it may be removed and nobody has replaced it in between.
     fn remove(&self, blobs: &Directory, name: &str, found: &Metadata) -> bool {
         let same = |now: Metadata| (now.dev(), now.ino()) == (found.dev(), found.ino());
-        self.own().is_ok() && blobs.look(name).is_ok_and(same) && blobs.remove(name).is_ok()
+        self.writable().is_ok() && blobs.look(name).is_ok_and(same) && blobs.remove(name).is_ok()
     }
 
     fn is_by_this_pod(&self, name: &str) -> bool {
-        let (Ok(own), Some(pod)) = (self.own(), &self.pod) else { return false };
+        let (Layout::Whole { own, .. }, Some(pod)) = (&self.layout, &self.pod) else { return false };
         let Ok(file) = own.file(note_name(name)) else { return false };
         let mut note = Vec::new();
         let is_file = file.metadata().is_ok_and(|found| found.is_file());
@@ -230,6 +228,13 @@ impl Cache {
             Err(CacheError::Full { path: self.path.clone() })
         }
     }
+}
+
+/// A cache to which something may be written.
+#[derive(Debug, Clone, Copy)]
+struct Writable<'a> {
+    blobs: &'a Directory,
+    own: &'a Directory,
 }
 
 /// A file that counts, if it is still there.

@@ -225,7 +225,7 @@ fn users_that_share_a_directory_repair_what_the_others_spoil() {
     }
     let own = dir.path().join("entrypoint");
     let modes = names(&own).iter().map(|name| fs::metadata(own.join(name)).unwrap().mode() & 0o777).collect::<Vec<_>>();
-    assert!(modes.iter().all(|mode| *mode == 0o444), "{modes:o?}");
+    assert!(modes.iter().all(|mode| *mode == 0o444), "{modes:?}");
 }
 
 #[test]
