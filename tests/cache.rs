@@ -132,17 +132,18 @@ fn the_directory_is_an_image_layout_as_open_as_the_one_that_it_is_in() {
     }
 }
 
+fn remove(path: &Path) {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    removed.unwrap();
+}
+
 #[test]
 fn what_is_missing_of_the_directory_is_made_again() {
     let dir = shared();
     for missing in ["oci-layout", "index.json", "blobs/sha256", "blobs"] {
         open(dir.path()).put(b"document").unwrap();
         let path = dir.path().join(missing);
-        if path.is_dir() {
-            fs::remove_dir_all(&path).unwrap()
-        } else {
-            fs::remove_file(&path).unwrap()
-        }
+        remove(&path);
         let cache = open(dir.path());
         assert!(path.exists(), "{missing}");
         cache.put(b"document").unwrap();
@@ -151,7 +152,7 @@ fn what_is_missing_of_the_directory_is_made_again() {
     let cache = open(dir.path());
     for name in names(dir.path()) {
         let path = dir.path().join(name);
-        if path.is_dir() { fs::remove_dir_all(&path).unwrap() } else { fs::remove_file(&path).unwrap() }
+        remove(&path);
     }
     assert_eq!(bytes(cache.get(&Digest::of(b"document"), ENTRY)), None);
     assert!(matches!(cache.put(b"document"), Err(CacheError::Write { .. })));
@@ -324,6 +325,7 @@ fn who_wrote_an_entry_is_told_to_the_same_pod_alone() {
     let digest = of(Some(POD)).put(DOCUMENT).unwrap();
     let told = || [Some(POD), Some(other), None].map(|pod| of(pod).get(&digest, ENTRY).unwrap().unwrap().by_this_pod);
     assert_eq!(told(), [true, false, false]);
+    assert!(!of(Some("")).get(&digest, ENTRY).unwrap().unwrap().by_this_pod);
     // Who does not know its pod changes nothing: that pod had the document.
     of(None).put(DOCUMENT).unwrap();
     assert_eq!(told(), [true, false, false]);

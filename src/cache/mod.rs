@@ -92,7 +92,8 @@ impl Cache {
         // Without a slash at its end, behind which a link would be followed.
         let path: PathBuf = dir.components().collect();
         let layout = Layout::open(&path)?;
-        Ok(Self { path, layout, pod: pod.map(str::to_owned), patience: Mutex::new(WAIT) })
+        let pod = pod.filter(|pod| !pod.is_empty()).map(str::to_owned);
+        Ok(Self { path, layout, pod, patience: Mutex::new(WAIT) })
     }
 
     /// The document of a digest, of at most so many bytes and at most [`ENTRY`]; none if it is not there.

@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn nothing_is_waited_for_that_stands_there() {
         let dir = tempfile::tempdir().unwrap();
-        nix::unistd::mkfifo(&dir.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        nix::unistd::mkfifo(&dir.path().join("fifo"), Mode::S_IRWXU).unwrap();
         fs::write(dir.path().join("leased"), "").unwrap();
         let directory = Directory::open(dir.path()).unwrap();
         assert!(!directory.file("fifo").unwrap().metadata().unwrap().is_file());
