@@ -23,7 +23,7 @@
 //!
 //! A module imports only from lower floors, and siblings meet in a lower one (`tests/floors.rs` reads the sources and
 //! fails on an upward import): `main` > `run`, `commands` > `cli`, `step`, `report`, `setup`, `lookup`, `endpoints` > `authn`,
-//! `daemon`, `kube`, `registry` > `http` > `image`, `credential`, `go_json`, `go_path`, `note`, `outcome`, `secrets`, `spec`,
+//! `daemon`, `kube`, `registry` > `cache`, `http` > `image`, `credential`, `go_json`, `go_path`, `note`, `outcome`, `secrets`, `spec`,
 //! `trace` > `sys`, `host`, `cloud`, `pause`, `percent`, `secret`, `quote`, `log`.
 
 pub mod cli;
@@ -60,6 +60,8 @@ pub mod trace;
 
 #[cfg(feature = "lookup")]
 pub mod authn;
+#[cfg(feature = "lookup")]
+pub mod cache;
 #[cfg(feature = "lookup")]
 pub mod credential;
 #[cfg(feature = "lookup")]

@@ -19,7 +19,7 @@ const FLOORS: [&[&str]; 8] = [
     &["commands"],
     &["cli", "endpoints", "lookup", "report", "setup", "step"],
     &["authn", "daemon", "kube", "registry"],
-    &["http"],
+    &["cache", "http"],
     &["credential", "go_json", "go_path", "image", "note", "outcome", "secrets", "spec", "trace"],
     &["cloud", "host", "log", "pause", "percent", "quote", "secret", "sys"],
 ];

@@ -143,6 +143,8 @@ pub fn in_words(file_type: FileType) -> &'static str {
         "a socket"
     } else if file_type.is_char_device() || file_type.is_block_device() {
         "a device"
+    } else if file_type.is_symlink() {
+        "a symbolic link"
     } else {
         "a file"
     }

@@ -57,6 +57,18 @@ pub fn hold(path: &Path) -> io::Result<Lock> {
     Ok(Lock(file))
 }
 
+/// Locks a file that others lock too, without waiting. `None` if one of them has it.
+///
+/// # Errors
+/// When the filesystem has no locks.
+pub fn take(file: File) -> io::Result<Option<Lock>> {
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Lock(file))),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 /// The name under which the file waits for its lock.
 fn new_name(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
@@ -103,6 +115,18 @@ mod tests {
         assert_eq!([look(&path), look(&path)], [Sight::Held, Sight::Held]);
         drop(lock);
         assert_eq!([look(&path), look(&path)], [Sight::Free, Sight::Free]);
+    }
+
+    #[test]
+    fn one_of_those_who_take_a_lock_has_it_until_it_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        fs::write(&path, "").unwrap();
+        let again = || take(File::open(&path).unwrap()).unwrap();
+        let lock = again();
+        assert!(lock.is_some() && again().is_none());
+        drop(lock);
+        assert!(again().is_some());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! `nix` wraps what it can. It has no words for real-time signals, which a step may be sent and may die of, so the calls
 //! that carry a signal's number ([`process::reap`], [`process::signal_group`]) are made directly.
 
+pub mod beneath;
 pub mod cause;
 pub mod clock;
 pub mod directory;
