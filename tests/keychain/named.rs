@@ -236,7 +236,7 @@ fn the_reading_can_be_joined_with_other_work() {
         service_account: None,
         pull_secrets: &[],
         call_deadline: PATIENT,
-        secrets: &entrypoint::secrets::Secrets::default(),
+        secrets: &Secrets::default(),
     };
     let trace = Trace::default();
     let mut reading = Box::pin(kube::pull_secrets(&network, &pod.env, &wanted, &trace));
