@@ -1,10 +1,8 @@
 //! The pod that this process is in, read with its own token: once beside the pull secrets, and again while a step waits.
 
-use std::path::Path;
-use std::time::Duration;
-
 use thiserror::Error;
 
+use super::Wanted;
 use super::api::{Api, CallError};
 use super::identity::{BoundPod, Identity};
 use super::in_cluster::{InCluster, InClusterError};
@@ -31,23 +29,16 @@ pub struct OwnPod {
 }
 
 impl OwnPod {
-    /// Finds out which pod this is and where it is asked for. `dir` is the directory of the service account's token;
-    /// every request is noted in `trace`.
+    /// Finds out which pod this is and where it is asked for. Whose pull secrets are wanted does not matter here. Every
+    /// request is noted in `trace`.
     ///
     /// # Errors
     ///
     /// [`PodUnread`], where there is no cluster, or the token does not say which pod it is for.
-    pub fn find(
-        network: &Network,
-        env: &Env,
-        dir: &Path,
-        call_deadline: Duration,
-        trace: &Trace,
-    ) -> Result<Self, PodUnread> {
-        // Which account's pull secrets are wanted does not matter here.
-        let cluster = InCluster::find(env, dir, None, None).map_err(|error| PodUnread::of_cluster(&error))?;
+    pub fn find(network: &Network, env: &Env, wanted: &Wanted<'_>, trace: &Trace) -> Result<Self, PodUnread> {
+        let cluster = InCluster::find(env, wanted.dir, None, None).map_err(|error| PodUnread::of_cluster(&error))?;
         bound(&cluster)?;
-        let api = Api::new(network, &cluster, call_deadline, trace)
+        let api = Api::new(network, &cluster, wanted, trace)
             .map_err(|error| PodUnread { reason: chain(&error), retryable: true })?;
         Ok(Self { api, cluster })
     }

@@ -25,8 +25,16 @@ impl Pod {
     /// Runs `work` with this process's own pod.
     fn own<T>(&self, work: impl AsyncFnOnce(Result<OwnPod, PodUnread>) -> T) -> T {
         let network = Network::with_name_files(&self.env, &self.names).expect("a network");
+        let wanted = Wanted {
+            dir: self.dir.path(),
+            namespace: None,
+            service_account: None,
+            pull_secrets: &[],
+            call_deadline: self.deadline,
+            secrets: &Secrets::default(),
+        };
         block_on(async {
-            let own = OwnPod::find(&network, &self.env, self.dir.path(), self.deadline, &Trace::default());
+            let own = OwnPod::find(&network, &self.env, &wanted, &Trace::default());
             work(own).await
         })
     }
