@@ -237,6 +237,42 @@ fn a_mirror_of_docker_hub_that_is_dead_leaves_the_image_to_the_next() {
 }
 
 #[test]
+fn of_two_mirrors_in_a_nodes_file_the_second_has_the_image_where_the_first_is_dead_and_the_story_says_so() {
+    let world = World::new();
+    let (gone, mirror, own) = (dead(), world.serve(None), world.nobody());
+    let certs = world.dir.path().join("certs.d");
+    let file = certs.join(own.host()).join("hosts.toml");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let hosts = format!(
+        "server = \"https://{}\"\n[host.\"https://{gone}\"]\ncapabilities = [\"pull\", \"resolve\"]\n\
+         [host.\"https://{}\"]\ncapabilities = [\"pull\", \"resolve\"]\n",
+        own.host(),
+        mirror.host()
+    );
+    std::fs::write(&file, hosts).unwrap();
+    let image = format!("{}/team/tool:v1", own.host());
+    let told = world.resolve(&image, &["-image_registry_config", certs.to_str().unwrap()]);
+    let file = file.display();
+    let start = format!("Image       {image}\nFound at    {}/team/tool:v1 ({file})\nCommand     ", mirror.host());
+    assert!(told.found().starts_with(&start), "{}", told.stdout);
+    let note = format!("\n  {gone} ({file}): cannot ask the registry {gone}: connection refused\n");
+    assert!(told.stdout.contains(&note), "{}", told.stdout);
+    assert_eq!(mirror.lines()[0], format!("GET /v2/team/tool/manifests/v1?ns={}", own.host().replace(':', "%3A")));
+}
+
+#[test]
+fn a_file_of_a_node_that_cannot_be_read_fails_the_lookup_before_anybody_is_asked() {
+    let world = World::new();
+    let own = world.nobody();
+    let file = world.dir.path().join("registries.conf");
+    std::fs::write(&file, "[[registry]\n").unwrap();
+    let image = format!("{}/team/tool:v1", own.host());
+    let told = world.resolve(&image, &["-image_registry_config", file.to_str().unwrap()]);
+    let sentence = told.failed();
+    assert!(sentence.contains(&format!("{}", file.display())) && sentence.contains("line 1"), "{sentence}");
+}
+
+#[test]
 fn a_place_that_has_something_else_leaves_the_image_to_the_next() {
     let world = World::new();
     let page = || Answer::new(200).header("Content-Type", "text/html").body("<html>Welcome!</html>");
