@@ -189,4 +189,6 @@ fn flags_and_args(given: OfImage<'_>, command: Command) -> Result<Option<(ArgMat
 #[cfg(test)]
 mod lookup_tests;
 #[cfg(test)]
+mod subcommand_tests;
+#[cfg(test)]
 mod tests;

@@ -139,15 +139,15 @@ mod tests {
         let well_known = |dir: &str| format!("Google credential file {dir}/application_default_credentials.json");
         let table = [
             (&[][..], vec![]),
-            (&[("HOME", "/root")][..], vec![well_known("/root/.config/gcloud")]),
+            (&[("HOME", "/home/ci")][..], vec![well_known("/home/ci/.config/gcloud")]),
             (&[("HOME", "")][..], vec![]),
-            (&[("HOME", "/root"), ("CLOUDSDK_CONFIG", "/sdk")][..], vec![well_known("/sdk")]),
-            (&[("HOME", "/root"), ("CLOUDSDK_CONFIG", "")][..], vec![well_known("/root/.config/gcloud")]),
+            (&[("HOME", "/home/ci"), ("CLOUDSDK_CONFIG", "/sdk")][..], vec![well_known("/sdk")]),
+            (&[("HOME", "/home/ci"), ("CLOUDSDK_CONFIG", "")][..], vec![well_known("/home/ci/.config/gcloud")]),
             (&[("GOOGLE_APPLICATION_CREDENTIALS", "")][..], vec![]),
             (&[("GOOGLE_APPLICATION_CREDENTIALS", "/key.json")][..], vec![named("/key.json")]),
             (
-                &[("GOOGLE_APPLICATION_CREDENTIALS", "/key.json"), ("HOME", "/root")][..],
-                vec![named("/key.json"), well_known("/root/.config/gcloud")],
+                &[("GOOGLE_APPLICATION_CREDENTIALS", "/key.json"), ("HOME", "/home/ci")][..],
+                vec![named("/key.json"), well_known("/home/ci/.config/gcloud")],
             ),
             (
                 &[

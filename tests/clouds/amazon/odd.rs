@@ -375,10 +375,10 @@ fn a_profiles_file_that_cannot_be_used_is_told_and_the_next_identity_asked() {
     ] {
         let Some(world) = World::new(PURPOSE) else { return };
         let keys = Keys::of_role(&world, "node");
-        odd(&world, kind, "/root/.aws/config");
+        odd(&world, kind, "/home/ci/.aws/config");
         world.plain(INSTANCE, super::emulator::instance(&world, "node", &keys));
         private(&world, &[&keys]);
-        let told = world.resolve(PRIVATE).env("HOME", "/root").told();
+        let told = world.resolve(PRIVATE).env("HOME", "/home/ci").told();
         let story = told.found();
         assert!(story.contains("Amazon profile default: ") && story.contains(sentence), "{story}");
     }
@@ -389,10 +389,10 @@ fn files_of_a_home_that_say_nothing_of_credentials_are_not_told_of() {
     for content in [None, Some(""), Some("[default]\nregion = eu-west-1\n"), Some("[profile other]\nregion = x\n")] {
         let Some(world) = World::new(PURPOSE) else { return };
         if let Some(content) = content {
-            world.file("/root/.aws/config", content);
+            world.file("/home/ci/.aws/config", content);
         }
         registry(&world, PRIVATE, &[]);
-        let story = world.resolve(PRIVATE).env("HOME", "/root").envs(&[NO_INSTANCE]).told().failed();
+        let story = world.resolve(PRIVATE).env("HOME", "/home/ci").envs(&[NO_INSTANCE]).told().failed();
         assert!(!story.contains("profile"), "{story}");
     }
 }
