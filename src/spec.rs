@@ -127,6 +127,8 @@ pub struct ResultsSpec {
     pub task: Vec<String>,
     /// Names of the step results that are read from `<metadata_dir>/results`; likewise.
     pub step: Vec<String>,
+    /// The step result that is to say which image the step was, if there is to be one.
+    pub image: Option<String>,
     /// Whether results and artifacts go into the termination message: `-result_from` is `termination-message`, or was
     /// not given. They are read, and a failure to read them counts, in any case; artifacts only when it is so.
     pub in_message: bool,
@@ -245,6 +247,14 @@ pub struct LookupSpec {
     pub client_certificates: Vec<(String, PathBuf, PathBuf)>,
     /// Who is asked for the image, in order.
     pub sources: Vec<ImageSource>,
+    /// Whose word decides which image of that name it is.
+    pub pin: ImagePin,
+    /// The name of the step's container in its pod, where the command line has it.
+    pub container: Option<String>,
+    /// Where kubelet may have mounted the file of the container's termination message: that mount has the container's name.
+    pub termination_paths: Vec<PathBuf>,
+    /// A directory with verified documents of images that others have looked up.
+    pub cache_dir: Option<PathBuf>,
     /// The platform whose image is meant, `os/architecture[/variant]`; this machine's when absent.
     pub platform: Option<String>,
     /// Bounds one attempt.
@@ -259,6 +269,24 @@ impl LookupSpec {
     pub const SERVICE_ACCOUNT_DIR: &'static str = "/var/run/secrets/kubernetes.io/serviceaccount";
     /// The default of `-image_lookup_timeout`.
     pub const TIMEOUT: Duration = Duration::from_secs(30);
+    /// Where Kubernetes mounts the file of a container's termination message, unless its pod says otherwise.
+    /// <https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>
+    pub const TERMINATION_LOG: &'static str = "/dev/termination-log";
+}
+
+/// Whose word decides which image a reference means: that of the container runtime, through the status of the step's own
+/// pod, or that of the registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ImagePin {
+    /// The runtime's where the pod may be read and its status is there in time, else the registry's.
+    #[default]
+    Offered,
+    /// Likewise, and where it is not the runtime's, that is worth a warning: it was asked for.
+    PodStatus,
+    /// The runtime's alone. Without it the step does not run.
+    Strict,
+    /// The registry's. The pod's status is not asked for.
+    Registry,
 }
 
 /// Who may know what an image runs.

@@ -9,8 +9,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use entrypoint::image::agreement::{Agreement, Answer, Kind, Match, Within};
-use entrypoint::image::{Digest, Document, Reference, Running};
-use entrypoint::report::image::{Command, Digests, ImageReport, LeadsTo, Pin, Requested, Runtime, Source};
+use entrypoint::image::{Digest, Document, LeadsTo, PinnedBy, Reference, Running};
+use entrypoint::report::image::{Command, Digests, ImageReport, Requested, Runtime, Source};
 use serde_json::{Value, json};
 
 fn the_schema() -> Value {
@@ -47,15 +47,15 @@ fn commands() -> Vec<Option<Command>> {
     let registry = || Source::Registry { registry: "index.docker.io".into() };
     vec![
         None,
-        of(registry(), Pin::Registry),
-        of(registry(), Pin::PodStatus),
-        of(registry(), Pin::Reference),
+        of(registry(), PinnedBy::Registry),
+        of(registry(), PinnedBy::PodStatus),
+        of(registry(), PinnedBy::Reference),
         of(
             Source::Mirror { image: "r:5000/library/busybox:1".into(), because: "-image_registry_map".into() },
-            Pin::PodStatus,
+            PinnedBy::PodStatus,
         ),
-        of(Source::Cache { directory: "/tekton/cache".into() }, Pin::PodStatus),
-        of(Source::Daemon { address: "unix:///var/run/docker.sock".into() }, Pin::Daemon),
+        of(Source::Cache { directory: "/tekton/cache".into() }, PinnedBy::PodStatus),
+        of(Source::Daemon { address: "unix:///var/run/docker.sock".into() }, PinnedBy::Daemon),
     ]
 }
 
@@ -132,7 +132,8 @@ fn every_fact_stands_under_its_own_name() {
     let [index, ..] = answers();
     let running =
         Running::parse("docker.io/library/busybox:1", &format!("docker.io/library/busybox@{}", digest("index")));
-    let command = Command { from: Source::Registry { registry: "index.docker.io".into() }, pinned_by: Pin::PodStatus };
+    let command =
+        Command { from: Source::Registry { registry: "index.docker.io".into() }, pinned_by: PinnedBy::PodStatus };
     let mut report = report(Some(&running), Some(&index), Some(command));
     report.digests = Digests {
         index: Some(digest("index")),
@@ -174,7 +175,7 @@ fn the_document_is_valid_and_bounded_whatever_others_have_written() {
     let long = "\u{1f433}\n".repeat(100_000);
     let running = Running::parse(&long, &long);
     let command =
-        Command { from: Source::Mirror { image: long.clone(), because: long.clone() }, pinned_by: Pin::Registry };
+        Command { from: Source::Mirror { image: long.clone(), because: long.clone() }, pinned_by: PinnedBy::Registry };
     let mut report = report(Some(&running), None, Some(command));
     report.requested = Requested { written: long.clone(), reference: None };
     report.platform = Some(long.clone());

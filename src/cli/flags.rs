@@ -36,11 +36,13 @@ pub(super) fn command() -> Command {
         .args(lookup())
         .args(sources())
         .args(places())
+        .next_help_heading("Which image it is (with -image, run-image and resolve)")
+        .args(which())
 }
 
 /// The flags of a lookup without a step.
 pub(super) fn lookup_command() -> Command {
-    bare().args(lookup()).args(sources()).args(places())
+    bare().args(lookup()).args(sources()).args(places()).args(which())
 }
 
 /// The flags of `resolve`; only its own have a heading.
@@ -49,6 +51,7 @@ pub(super) fn resolve_command() -> Command {
         .args(lookup())
         .args(sources())
         .args(places())
+        .args(which())
         .next_help_heading("How resolve tells what it found")
         .args(told())
 }
@@ -126,7 +129,7 @@ fn turn() -> [Arg; 6] {
     ]
 }
 
-fn end() -> [Arg; 11] {
+fn end() -> [Arg; 12] {
     [
         valued(POST_FILE, "PATH", value::path).help(
             "Create this file when the step is done, or PATH.err when it failed: the next step waits for it.\n\
@@ -147,6 +150,10 @@ fn end() -> [Arg; 11] {
         valued("step_results", "NAME,...", value::results).help(
             "Step results that are read from the results directory of -step_metadata_dir after the step, and reported.\n\
              Example: -step_results digest,url",
+        ),
+        valued("image_report_result", "NAME", value::result).help(
+            "With -image: report which image the step was, as this step result too; image.json in the directory of \
+             -step_metadata_dir says it in any case.\nExample: -image busybox -image_report_result image",
         ),
         valued("result_from", "WORD", value::result_from).default_value(TERMINATION_MESSAGE).help(
             "Results and artifacts go into the termination message with this word, and stay where they are with any \
@@ -291,6 +298,30 @@ fn places() -> [Arg; 3] {
         valued("image_registry_mirror", "PLACE", value::mirror).action(ArgAction::Append).help(
             "Ask for Docker Hub's images at this place first, [http[s]://]host[:port][/path]; repeatable.\n\
              Example: -image_registry_mirror https://mirror.example.com/hub",
+        ),
+    ]
+}
+
+/// Whose word decides which image it is, and what was looked up before.
+fn which() -> [Arg; 4] {
+    [
+        valued("image_pin", "WORD", value::pin).help(
+            "Whose word decides which image a tag means: pod-status, what kubelet reports that the step's container runs, or \
+             registry. Without the flag pod-status, where the pod's service account may get the pod and the status is there \
+             in time, else registry; resolve goes by the registry.\nExample: -image_pin registry",
+        ),
+        boolean("image_pin_strict").default_value("false").help(
+            "Run nothing but the image that kubelet reports: wait for its report, and fail without it. A value only with \
+             '='.\nExample: -image registry.example.com/tool:1 -image_pin_strict",
+        ),
+        valued("image_container", "NAME", value::container).help(
+            "The name of the step's container in its pod, where the mount of the termination path does not tell it.\n\
+             Example: -image_container step-build",
+        ),
+        valued("image_cache_dir", "DIR", value::path).help(
+            "Share what was looked up with the other steps of the pod: manifests and configs by their digests, verified each \
+             time. A directory that all of them mount; it is made if its parent is there.\n\
+             Example: -image_cache_dir /tekton/run/images",
         ),
     ]
 }

@@ -21,7 +21,7 @@ use self::flags::{DEFAULT_TERMINATION_PATH, POST_FILE, Refused, TERMINATION_PATH
 use self::grammar::{End, SyntaxFault};
 use self::step::{Built, StepFault, not_empty};
 use self::subcommand::{ForPeople, OfImage, SubcommandFault};
-use crate::spec::{CommandSource, Format, LookupSpec, SetupCommand, StepSpec};
+use crate::spec::{CommandSource, Format, ImagePin, LookupSpec, SetupCommand, StepSpec};
 use crate::sys::cause::chain;
 
 /// What the command line asks for.
@@ -162,6 +162,11 @@ fn resolve(given: OfImage<'_>, built: Built) -> Result<Invocation, Fault> {
     let mut lookup = step::lookup_of(flags, given.image, built)?;
     if let Some(source) = source {
         lookup.sources = vec![source];
+    }
+    // A person asks from some other container than the one that would run it.
+    lookup.termination_paths.clear();
+    if lookup.pin == ImagePin::Offered {
+        lookup.pin = ImagePin::Registry;
     }
     Ok(Invocation::Resolve { lookup: Box::new(lookup), args, format })
 }

@@ -1,16 +1,16 @@
 //! The typed values of the flags, to a step: what they mean together.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgMatches;
 
-use super::flags::{POST_FILE, TERMINATION_PATH};
+use super::flags::{DEFAULT_TERMINATION_PATH, POST_FILE, TERMINATION_PATH};
 use crate::cloud::Cloud;
 use crate::spec::{
-    CommandSource, CredentialsSpec, EndSpec, Endpoint, EndpointsSpec, ImageSource, LookupSpec, MapRule, MapTarget,
-    MountedSecret, OutputSpec, ReportSpec, ResultsSpec, SecretUrl, StepSpec, WaitSpec,
+    CommandSource, CredentialsSpec, EndSpec, Endpoint, EndpointsSpec, ImagePin, ImageSource, LookupSpec, MapRule,
+    MapTarget, MountedSecret, OutputSpec, ReportSpec, ResultsSpec, SecretUrl, StepSpec, WaitSpec,
 };
 
 /// Flags that are right one by one, and wrong together or in this build.
@@ -37,6 +37,15 @@ pub(super) enum StepFault {
     )]
     TooManyEndpoints(usize),
     #[error(
+        "-image_pin=registry and -image_pin_strict exclude each other: strict is to run nothing but what the pod's status \
+         names; give one of them"
+    )]
+    StrictRegistry,
+    #[error(
+        "-image_report_result tells of an image that is looked up, and none is: give -image, or leave the flag away"
+    )]
+    NoImageToReport,
+    #[error(
         "-enable_spire asks for results that are signed by SPIRE, which this entrypoint cannot do, so nothing was run: \
          leave enforce-nonfalsifiability off, or use Tekton's own entrypoint"
     )]
@@ -62,6 +71,12 @@ pub(super) fn step(
     }
     let credentials = credentials(&mut flags);
     let breakpoint_on_failure = flags.remove_one("breakpoint_on_failure").unwrap_or_default();
+    let termination_path: PathBuf = flags.remove_one(TERMINATION_PATH).unwrap_or_default();
+    let command = command(&mut flags, built, &credentials, &termination_path)?;
+    let image_result = flags.remove_one::<Option<String>>("image_report_result").flatten();
+    if image_result.is_some() && !matches!(command, CommandSource::Image(_)) {
+        return Err(StepFault::NoImageToReport);
+    }
     Ok(StepSpec {
         wait: WaitSpec {
             files: flags.remove_one("wait_file").unwrap_or_default(),
@@ -71,7 +86,7 @@ pub(super) fn step(
         endpoints: endpoints(&mut flags, built)?,
         report: ReportSpec {
             post_file: flags.remove_one(POST_FILE).and_then(not_empty),
-            termination_path: flags.remove_one(TERMINATION_PATH).unwrap_or_default(),
+            termination_path,
             metadata_dir: flags.remove_one("step_metadata_dir").unwrap_or_default(),
             compress: flags.remove_one("compress_termination_message").unwrap_or_default(),
             containers: flags.remove_one("termination_containers"),
@@ -79,6 +94,7 @@ pub(super) fn step(
         results: ResultsSpec {
             task: flags.remove_one("results").unwrap_or_default(),
             step: flags.remove_one("step_results").unwrap_or_default(),
+            image: image_result,
             in_message: flags.remove_one("result_from").unwrap_or_default(),
         },
         timeout: flags.remove_one("timeout").unwrap_or_default(),
@@ -94,7 +110,7 @@ pub(super) fn step(
             stdout: flags.remove_one("stdout_path").and_then(not_empty),
             stderr: flags.remove_one("stderr_path").and_then(not_empty),
         },
-        command: command(&mut flags, built, &credentials)?,
+        command,
         credentials,
         args: args.to_vec(),
         ignored: ignored.to_vec(),
@@ -138,14 +154,22 @@ fn mounted(credentials: &CredentialsSpec) -> Vec<MountedSecret> {
     config.chain(legacy).chain(basic).collect()
 }
 
-fn command(flags: &mut ArgMatches, built: Built, credentials: &CredentialsSpec) -> Result<CommandSource, StepFault> {
+fn command(
+    flags: &mut ArgMatches,
+    built: Built,
+    credentials: &CredentialsSpec,
+    termination_path: &Path,
+) -> Result<CommandSource, StepFault> {
     let program = flags.remove_one::<OsString>("entrypoint").filter(|program| !program.is_empty());
     let image = flags.remove_one::<Option<String>>("image").flatten();
     match (program, image) {
         (Some(_), Some(_)) => Err(StepFault::TwoCommands),
         (Some(program), None) => Ok(CommandSource::Given(program)),
         (None, Some(_)) if !built.lookup => Err(StepFault::NoLookup),
-        (None, Some(image)) => Ok(CommandSource::Image(Box::new(lookup(flags, image, mounted(credentials))))),
+        (None, Some(image)) => {
+            let lookup = lookup(flags, image, mounted(credentials), termination_path)?;
+            Ok(CommandSource::Image(Box::new(lookup)))
+        }
         (None, None) => Ok(CommandSource::PlatformTable),
     }
 }
@@ -156,11 +180,26 @@ pub(super) fn lookup_of(mut flags: ArgMatches, image: &OsStr, built: Built) -> R
         return Err(StepFault::NoLookup);
     }
     // What is no UTF-8 is no reference: the lookup says so, with the rule.
-    Ok(lookup(&mut flags, image.to_string_lossy().into_owned(), Vec::new()))
+    lookup(&mut flags, image.to_string_lossy().into_owned(), Vec::new(), Path::new(DEFAULT_TERMINATION_PATH))
 }
 
-fn lookup(flags: &mut ArgMatches, image: String, mounted: Vec<MountedSecret>) -> LookupSpec {
-    LookupSpec {
+/// Whose word decides which image it is.
+fn pin(flags: &mut ArgMatches) -> Result<ImagePin, StepFault> {
+    let strict = flags.remove_one("image_pin_strict").unwrap_or_default();
+    match (flags.remove_one("image_pin").unwrap_or_default(), strict) {
+        (ImagePin::Registry, true) => Err(StepFault::StrictRegistry),
+        (_, true) => Ok(ImagePin::Strict),
+        (pin, false) => Ok(pin),
+    }
+}
+
+fn lookup(
+    flags: &mut ArgMatches,
+    image: String,
+    mounted: Vec<MountedSecret>,
+    termination_path: &Path,
+) -> Result<LookupSpec, StepFault> {
+    Ok(LookupSpec {
         image,
         namespace: flags.remove_one::<Option<String>>("taskrun_namespace").flatten(),
         service_account: flags.remove_one::<Option<String>>("taskrun_service_account").flatten(),
@@ -204,13 +243,17 @@ fn lookup(flags: &mut ArgMatches, image: String, mounted: Vec<MountedSecret>) ->
             .map(|all| all.flatten().collect())
             .unwrap_or_default(),
         sources: flags.remove_one("image_sources").unwrap_or_else(|| vec![ImageSource::Registry]),
+        pin: pin(flags)?,
+        container: flags.remove_one::<Option<String>>("image_container").flatten(),
+        termination_paths: vec![termination_path.to_owned(), LookupSpec::TERMINATION_LOG.into()],
+        cache_dir: flags.remove_one("image_cache_dir").and_then(not_empty),
         platform: flags.remove_one::<Option<String>>("image_platform").flatten(),
         timeout: flags.remove_one::<Duration>("image_lookup_timeout").unwrap_or(LookupSpec::TIMEOUT),
         service_account_dir: flags
             .remove_one("service_account_dir")
             .and_then(not_empty)
             .unwrap_or_else(|| LookupSpec::SERVICE_ACCOUNT_DIR.into()),
-    }
+    })
 }
 
 /// The path, unless it is empty: then the flag was not given.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::*;
 use crate::cloud::Cloud;
 use crate::spec::{
-    CredentialsSpec, EndSpec, EndpointsSpec, ImageSource, LookupSpec, OnError, OutputSpec, ReportSpec, ResultsSpec,
-    SecretUrl, Timeout, WaitSpec,
+    CredentialsSpec, EndSpec, EndpointsSpec, ImagePin, ImageSource, LookupSpec, OnError, OutputSpec, ReportSpec,
+    ResultsSpec, SecretUrl, Timeout, WaitSpec,
 };
 
 pub(super) fn argv(args: &[&str]) -> Vec<OsString> {
@@ -61,7 +61,7 @@ fn no_flag_at_all_is_a_step_with_the_defaults() {
             compress: false,
             containers: None,
         },
-        results: ResultsSpec { task: Vec::new(), step: Vec::new(), in_message: true },
+        results: ResultsSpec { in_message: true, ..ResultsSpec::default() },
         timeout: Timeout::Unlimited,
         stop_grace: Duration::ZERO,
         end: EndSpec::default(),
@@ -135,6 +135,7 @@ fn what_tektons_controller_writes_becomes_the_step_it_means() {
         results: ResultsSpec {
             task: vec!["digest".to_owned(), "url".to_owned()],
             step: vec!["a".to_owned(), "b".to_owned()],
+            image: None,
             in_message: false,
         },
         timeout: Timeout::After(Duration::from_secs(3600)),
@@ -356,6 +357,10 @@ fn an_image_is_looked_up_as_the_flags_say() {
         registry_configs: Vec::new(),
         client_certificates: Vec::new(),
         sources: vec![ImageSource::Registry],
+        pin: ImagePin::Offered,
+        container: None,
+        termination_paths: ["/tekton/termination", "/dev/termination-log"].map(PathBuf::from).to_vec(),
+        cache_dir: None,
         certificates: Vec::new(),
         insecure: Vec::new(),
         unverified: Vec::new(),
@@ -383,6 +388,11 @@ fn an_image_is_looked_up_as_the_flags_say() {
         "-image_skip_tls_verify_registry=d,e:1",
         "-image_skip_tls_verify_registry=f",
         "-image_sources=docker,registry",
+        "-image_pin=pod-status",
+        "-image_pin_strict",
+        "-image_container=step-x",
+        "-image_cache_dir=/cache",
+        "-termination_path=/t",
         "-image_platform=linux/arm/v7",
         "-image_lookup_timeout=1m",
         "-service_account_dir=/sa",
@@ -403,6 +413,10 @@ fn an_image_is_looked_up_as_the_flags_say() {
         registry_configs: Vec::new(),
         client_certificates: Vec::new(),
         sources: vec![ImageSource::Docker, ImageSource::Registry],
+        pin: ImagePin::Strict,
+        container: Some("step-x".to_owned()),
+        termination_paths: ["/t", "/dev/termination-log"].map(PathBuf::from).to_vec(),
+        cache_dir: Some("/cache".into()),
         certificates: vec![("r:5000".to_owned(), "/a.pem".into()), ("s".to_owned(), "/b.pem".into())],
         insecure: ["a", "b:1", "c"].map(str::to_owned).to_vec(),
         unverified: ["d", "e:1", "f"].map(str::to_owned).to_vec(),
@@ -411,6 +425,37 @@ fn an_image_is_looked_up_as_the_flags_say() {
         service_account_dir: "/sa".into(),
     };
     assert_eq!(read, expected);
+}
+
+#[test]
+fn whose_word_decides_which_image_it_is() {
+    for (args, pin) in [
+        (&[][..], ImagePin::Offered),
+        (&["-image_pin=registry"], ImagePin::Registry),
+        (&["-image_pin=registry", "-image_pin", "pod-status"], ImagePin::PodStatus),
+        (&["-image_pin_strict"], ImagePin::Strict),
+        (&["-image_pin_strict", "-image_pin=pod-status"], ImagePin::Strict),
+        (&["-image_pin_strict=false", "-image_pin=registry"], ImagePin::Registry),
+    ] {
+        assert_eq!(lookup(&[&["-image=busybox"], args].concat()).pin, pin, "{args:?}");
+    }
+    assert_eq!(
+        message(&["-image=busybox", "-image_pin_strict", "-image_pin=registry"]),
+        "-image_pin=registry and -image_pin_strict exclude each other: strict is to run nothing but what the pod's status \
+         names; give one of them"
+    );
+}
+
+#[test]
+fn a_result_about_an_image_needs_an_image() {
+    assert_eq!(step(&["-image=busybox", "-image_report_result=image"]).results.image.as_deref(), Some("image"));
+    assert_eq!(step(&["-entrypoint=x", "-image_report_result="]).results.image, None);
+    for args in [&["-entrypoint=x", "-image_report_result=image"][..], &["-image_report_result=image"]] {
+        assert_eq!(
+            message(args),
+            "-image_report_result tells of an image that is looked up, and none is: give -image, or leave the flag away"
+        );
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::duration::{self, NotADuration};
 use crate::cloud::Cloud;
 use crate::quote::{OneLine, Quoted};
-use crate::spec::{Format, ImageSource, MapRule, MapTarget, OnError, SecretUrl, Timeout};
+use crate::spec::{Format, ImagePin, ImageSource, MapRule, MapTarget, OnError, SecretUrl, Timeout};
 
 /// Docker Hub's name in a canonical reference. A build without the lookup reads its flags too, and has no references.
 const DOCKER_HUB: &str = "index.docker.io";
@@ -82,6 +82,10 @@ pub(super) enum ValueCause {
     Source,
     #[error("write text or json")]
     Format,
+    #[error("write pod-status or registry")]
+    Pin,
+    #[error("a result's name has letters, digits, '-', '_' and '.' only, and begins with a letter or '_'")]
+    Result,
     #[error("it must not be negative")]
     Negative,
     #[error("write how many containers, a number from 1 on")]
@@ -97,6 +101,15 @@ pub(super) fn format(value: &OsStr) -> Result<Format, ValueCause> {
         b"text" => Ok(Format::Text),
         b"json" => Ok(Format::Json),
         _ => Err(ValueCause::Format),
+    }
+}
+
+/// Whose word decides which image it is.
+pub(super) fn pin(value: &OsStr) -> Result<ImagePin, ValueCause> {
+    match value.as_bytes() {
+        b"pod-status" => Ok(ImagePin::PodStatus),
+        b"registry" => Ok(ImagePin::Registry),
+        _ => Err(ValueCause::Pin),
     }
 }
 
@@ -241,6 +254,21 @@ pub(super) fn pull_secrets(value: &OsStr) -> Result<Vec<String>, ValueCause> {
     let text = value.to_str().ok_or(ValueCause::Encoding)?;
     let names: Vec<_> = elements(text).map(str::to_owned).collect();
     if names.iter().all(|name| is_subdomain(name)) { Ok(names) } else { Err(ValueCause::KubernetesName) }
+}
+
+/// The name of a container: an RFC 1123 label.
+pub(super) fn container(value: &OsStr) -> Result<Option<String>, ValueCause> {
+    kubernetes_name(value, is_label)
+}
+
+/// The name of one result, which becomes that of a file. Empty means that it was not given.
+/// <https://tekton.dev/docs/pipelines/tasks/#emitting-results>
+pub(super) fn result(value: &OsStr) -> Result<Option<String>, ValueCause> {
+    let name = text(value)?;
+    let first = |character: char| character.is_ascii_alphabetic() || character == '_';
+    let other = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
+    let valid = |name: &str| name.len() <= 253 && name.starts_with(first) && name.chars().all(other);
+    if name.as_deref().is_none_or(valid) { Ok(name) } else { Err(ValueCause::Result) }
 }
 
 /// A name that goes into an address of the API server, so it must be one. Empty means that it was not given.

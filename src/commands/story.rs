@@ -231,6 +231,9 @@ fn write_requests(text: &mut String, requests: &[Asked], left_out: u32) -> fmt::
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::agreement::Because;
+    use crate::image::{Agreement, PinnedBy};
+    use crate::lookup::RuntimeWord;
 
     fn found(entrypoint: &[&str], cmd: &[&str]) -> Found {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
@@ -247,6 +250,12 @@ mod tests {
             platform: "linux/arm64".to_owned(),
             wanted: "linux/arm64/v8".to_owned(),
             credential: None,
+            runtime: RuntimeWord::NotAsked,
+            leads_to: None,
+            agreement: Agreement::unknown(Because::NotReported),
+            pinned_by: PinnedBy::Registry,
+            not_followed: None,
+            cache: None,
             notes: vec![Note::new("service account", "not in a cluster")],
             requests: Requests::default(),
         }

@@ -174,7 +174,9 @@ impl Agreement {
         Self { verdict: Match::Moved, compared: Some(compared), because }
     }
 
-    fn unknown(because: Because) -> Self {
+    /// Nothing was compared.
+    #[must_use]
+    pub fn unknown(because: Because) -> Self {
         Self { verdict: Match::Unknown, compared: None, because }
     }
 }

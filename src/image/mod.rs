@@ -8,6 +8,8 @@ pub mod config;
 pub mod digest;
 #[cfg(feature = "lookup")]
 pub mod manifest;
+#[cfg(feature = "lookup")]
+pub mod pinned;
 pub mod platform;
 #[cfg(feature = "lookup")]
 pub mod reference;
@@ -22,6 +24,8 @@ pub use self::config::{ConfigError, ImageConfig};
 pub use self::digest::{Digest, DigestError, DigestMismatch};
 #[cfg(feature = "lookup")]
 pub use self::manifest::{Descriptor, Document, Index, Manifest, ManifestError};
+#[cfg(feature = "lookup")]
+pub use self::pinned::{LeadsTo, PinnedBy};
 pub use self::platform::{Platform, PlatformError};
 #[cfg(feature = "lookup")]
 pub use self::reference::{Identifier, Reference, ReferenceError};

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::{Agreement, LeadsTo, PinnedBy, Running};
 use crate::note::Note;
 use crate::trace::Requests;
 
@@ -35,10 +36,65 @@ pub struct Found {
     pub wanted: String,
     /// Where the credential that the registry accepted was found; none for an anonymous lookup.
     pub credential: Option<String>,
+    /// What kubelet reports of the step's container.
+    pub runtime: RuntimeWord,
+    /// Where the reference leads now, by a registry's word; none if none was asked for that, or answered.
+    pub leads_to: Option<LeadsTo>,
+    /// Whether the two agree.
+    pub agreement: Agreement,
+    /// Who said which image of that name this is.
+    pub pinned_by: PinnedBy,
+    /// Why this is not the image that kubelet reports, where it was meant to be: a warning.
+    pub not_followed: Option<String>,
+    /// The directory of the cache that had the config.
+    pub cache: Option<String>,
     /// What became of every source that was asked.
     pub notes: Vec<Note>,
     /// Every request that was made.
     pub requests: Requests,
+}
+
+/// What kubelet reports of the step's container, in the status of its pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RuntimeWord {
+    /// It was not asked for.
+    #[default]
+    NotAsked,
+    /// It is not known.
+    Unread {
+        /// Why, as a sentence.
+        reason: String,
+        /// Whether it may be known later.
+        retryable: bool,
+    },
+    /// It is this.
+    Reported {
+        /// The container's name.
+        container: String,
+        /// What is said of its image; without an `imageID` as long as kubelet has not said it.
+        running: Running,
+    },
+}
+
+impl RuntimeWord {
+    /// The word itself.
+    #[must_use]
+    pub fn running(&self) -> Option<&Running> {
+        match self {
+            Self::Reported { running, .. } => Some(running),
+            Self::NotAsked | Self::Unread { .. } => None,
+        }
+    }
+
+    /// Whether asking again may bring what there is not yet.
+    #[must_use]
+    pub fn may_come(&self) -> bool {
+        match self {
+            Self::NotAsked => false,
+            Self::Unread { retryable, .. } => *retryable,
+            Self::Reported { running, .. } => running.is_late(),
+        }
+    }
 }
 
 /// A place where an image was found that it does not name itself. Shown, it is one line.
@@ -61,6 +117,8 @@ pub struct Failure {
     pub reason: String,
     /// Whether asking again later may help.
     pub retryable: bool,
+    /// What kubelet reports of the step's container.
+    pub runtime: RuntimeWord,
     /// What became of every source that was asked.
     pub notes: Vec<Note>,
     /// Every request that was made, if the child came to tell.
@@ -85,6 +143,7 @@ impl Failure {
             wanted: None,
             reason,
             retryable: false,
+            runtime: RuntimeWord::NotAsked,
             notes: Vec::new(),
             requests: Requests::default(),
         }
@@ -132,6 +191,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Result<Found, Failure>, serde_json::E
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::agreement::Because;
     use crate::trace::{End, Trace};
 
     #[test]
@@ -151,6 +211,15 @@ mod tests {
             repository_digest: None,
             platform: "linux/amd64".into(),
             wanted: "linux/amd64".into(),
+            runtime: RuntimeWord::Reported {
+                container: "step-build".into(),
+                running: Running::parse("busybox", "docker.io/library/busybox@sha256:0"),
+            },
+            leads_to: None,
+            agreement: Agreement::unknown(Because::NotAsked),
+            pinned_by: PinnedBy::Registry,
+            not_followed: Some("it is not there".into()),
+            cache: Some("/cache".into()),
             credential: Some("pull secret ci/regcred, key \"docker.io\"".into()),
             notes: vec![Note::new("service account ci/builder", "read")],
             requests: {

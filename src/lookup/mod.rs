@@ -18,7 +18,7 @@ mod without;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-pub use document::{Failure, Found, FoundAt, Wanted};
+pub use document::{Failure, Found, FoundAt, RuntimeWord, Wanted};
 
 use crate::host::Host;
 use crate::outcome::ChildExit;

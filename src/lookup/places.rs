@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::ask::Attempt;
-use super::document::{Failure, Found, FoundAt};
+use super::document::{Failure, Found, FoundAt, RuntimeWord};
 use super::gather::{Gathered, Pod};
 use crate::authn::chain::Chain;
 use crate::authn::cloud::{Identities, Limits, Setting};
@@ -13,7 +13,7 @@ use crate::image::platform;
 use crate::image::shown;
 use crate::registry::node_files::{self, NodeFileError};
 use crate::registry::{
-    self, ClientCertificate, FetchedImage, Patience, Places, RegistryError, Retry, Route, Rules, Scheme, Settings,
+    self, Aim, ClientCertificate, FetchedImage, Patience, Places, RegistryError, Retry, Route, Rules, Scheme, Settings,
     Telling,
 };
 use crate::spec::LookupSpec;
@@ -142,11 +142,12 @@ impl Attempt<'_> {
         mut identities: Option<&mut Identities<'_>>,
         story: &mut Vec<Note>,
     ) -> Result<FetchedImage, (String, bool)> {
-        let Self { network, wanted, trace, secrets, .. } = *self;
+        let Self { network, reference, wanted, trace, secrets, .. } = *self;
         let gathered = if route.credentials { pod.gather(&route.reference, story).await } else { Gathered::nothing() };
         let keychain = Chain::new(gathered.credentials, identities.as_deref_mut());
         let telling = Telling { story, trace, secrets };
-        let asked = registry::fetch_image_telling(network, settings, route, wanted, keychain, telling).await;
+        let aim = Aim::at(reference, wanted);
+        let asked = registry::fetch_image_telling(network, settings, route, aim, keychain, telling).await;
         asked.map_err(|error| {
             let retryable = match error.retry() {
                 Retry::Useless => false,
@@ -198,12 +199,18 @@ impl Attempt<'_> {
             entrypoint: image.config.entrypoint,
             cmd: image.config.cmd,
             index_digest: image.index_digest.map(|digest| digest.to_string()),
-            manifest_digest: Some(image.manifest_digest.to_string()),
+            manifest_digest: image.manifest_digest.map(|digest| digest.to_string()),
             config_digest: Some(image.config_digest.to_string()),
             repository_digest: None,
             platform: shown(&image.platform.to_string(), platform::SHOWN),
             wanted: self.wanted.to_string(),
             credential: image.credential,
+            runtime: RuntimeWord::NotAsked,
+            leads_to: image.leads_to,
+            agreement: image.agreement,
+            pinned_by: image.pinned_by,
+            not_followed: image.not_followed,
+            cache: None,
             notes,
             requests: Requests::default(),
         }

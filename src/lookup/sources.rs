@@ -5,11 +5,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ask::Attempt;
-use super::document::{Failure, Found};
+use super::document::{Failure, Found, RuntimeWord};
 use super::places;
 use crate::daemon;
+use crate::image::agreement::Because;
 use crate::image::platform;
-use crate::image::{Digest, shown};
+use crate::image::{Agreement, Digest, PinnedBy, shown};
 use crate::note::Note;
 use crate::spec::ImageSource;
 use crate::sys::cause::chain;
@@ -107,6 +108,12 @@ impl Attempt<'_> {
                 platform: shown(&image.platform.to_string(), platform::SHOWN),
                 wanted: wanted.to_string(),
                 credential: None,
+                runtime: RuntimeWord::NotAsked,
+                leads_to: None,
+                agreement: Agreement::unknown(Because::NotAsked),
+                pinned_by: PinnedBy::Daemon,
+                not_followed: None,
+                cache: None,
                 notes: Vec::new(),
                 requests: Requests::default(),
             }),

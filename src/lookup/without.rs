@@ -1,6 +1,6 @@
 //! The last pass over what came of a lookup: nothing in it repeats a secret.
 
-use super::document::{Failure, Found, FoundAt};
+use super::document::{Failure, Found, FoundAt, RuntimeWord};
 use crate::note::Note;
 use crate::secrets::Secrets;
 use crate::trace::{End, Request, Requests};
@@ -16,6 +16,8 @@ impl Found {
             found_at: self.found_at.map(at),
             platform: text(self.platform),
             credential: self.credential.map(text),
+            runtime: self.runtime.without(secrets),
+            not_followed: self.not_followed.map(|reason| secrets.without_in_parts(reason)),
             notes: notes(self.notes, secrets),
             requests: requests(self.requests, secrets),
             ..self
@@ -28,9 +30,20 @@ impl Failure {
     pub(super) fn without(self, secrets: &Secrets) -> Self {
         Self {
             reason: secrets.without_in_parts(self.reason),
+            runtime: self.runtime.without(secrets),
             notes: notes(self.notes, secrets),
             requests: requests(self.requests, secrets),
             ..self
+        }
+    }
+}
+
+impl RuntimeWord {
+    /// The same without secrets. What kubelet reports is kept as it is: it comes from the API server, and is compared.
+    fn without(self, secrets: &Secrets) -> Self {
+        match self {
+            Self::Unread { reason, retryable } => Self::Unread { reason: secrets.without_in_parts(reason), retryable },
+            word @ (Self::NotAsked | Self::Reported { .. }) => word,
         }
     }
 }

@@ -8,12 +8,17 @@ use super::ask::{Answer, Asker, Question};
 use super::error::What;
 use super::place::{self, host_and_port};
 use super::token::{TokenAnswer, TokenService, basic, bearer};
-use super::{Api, Challenge, FetchFailure, FetchedImage, Refusal, RegistryError, Route, Scheme, Settings, Telling};
+use super::{
+    Aim, Api, Challenge, FetchFailure, FetchedImage, Refusal, RegistryError, Route, Scheme, Settings, Telling,
+};
 use crate::credential::{Credential, Keychain, Note, Proof};
 use crate::http::{Network, Proxy, Unanswered};
+use crate::image::agreement::Because;
 use crate::image::manifest::{ACCEPT, Candidate};
 use crate::image::platform::SHOWN as PLATFORM;
-use crate::image::{Descriptor, Digest, Document, ImageConfig, Index, Manifest, Platform, Reference, shown};
+use crate::image::{
+    Agreement, Descriptor, Digest, Document, ImageConfig, Index, Manifest, PinnedBy, Platform, Reference, shown,
+};
 use crate::secrets::Secrets;
 use crate::trace::Trace;
 
@@ -42,7 +47,7 @@ pub async fn fetch_image(
     let (mut notes, secrets) = (Vec::new(), Secrets::default());
     let (keychain, route) = (Vec::from(credentials).into_iter(), Route::direct(reference.clone()));
     let telling = Telling { story: &mut notes, trace, secrets: &secrets };
-    match fetch_image_telling(network, settings, &route, platform, keychain, telling).await {
+    match fetch_image_telling(network, settings, &route, Aim::at(reference, platform), keychain, telling).await {
         Ok(image) => Ok(FetchedImage { notes, ..image }),
         Err(error) => Err(FetchFailure { error, notes }),
     }
@@ -57,7 +62,7 @@ pub async fn fetch_image_telling(
     network: &Network,
     settings: &Settings,
     route: &Route,
-    platform: &Platform,
+    aim: Aim<'_>,
     keychain: impl Keychain,
     telling: Telling<'_>,
 ) -> Result<FetchedImage, RegistryError> {
@@ -67,7 +72,7 @@ pub async fn fetch_image_telling(
     };
     let settings = route.settings(settings);
     let asker = Asker::new(network, &settings, registry, telling);
-    let mut lookup = Lookup { asker, reference, api: &route.api, wanted: platform, reached: false, root: None };
+    let mut lookup = Lookup { asker, reference, api: &route.api, wanted: aim.platform, reached: false, root: None };
     lookup.with_each(keychain).await.inspect_err(|error| lookup.asker.note_failure(error))
 }
 
@@ -282,9 +287,14 @@ impl Lookup<'_> {
         Ok(FetchedImage {
             config,
             index_digest,
-            manifest_digest,
+            manifest_digest: Some(manifest_digest),
             config_digest,
             platform,
+            leads_to: None,
+            agreement: Agreement::unknown(Because::NotReported),
+            pinned_by: PinnedBy::Registry,
+            not_followed: None,
+            from_shelf: false,
             credential: None,
             notes: Vec::new(),
         })

@@ -12,6 +12,7 @@ mod place;
 mod retry_after;
 mod route;
 mod routes;
+mod shelf;
 mod token;
 mod traced;
 
@@ -24,9 +25,10 @@ pub use self::error::{Refusal, RegistryError, Retry, What};
 pub use self::place::PlaceError;
 pub use self::route::{Api, ClientCertificate, Origin, Route, RouteTrust, Scheme};
 pub use self::routes::{Places, Rules, routes, runner};
+pub use self::shelf::Shelf;
 use crate::credential::Note;
 use crate::http::Network;
-use crate::image::{Digest, ImageConfig, Platform};
+use crate::image::{Agreement, Digest, ImageConfig, LeadsTo, PinnedBy, Platform, Reference, Running};
 use crate::secrets::Secrets;
 use crate::trace::Trace;
 
@@ -89,19 +91,50 @@ pub fn in_force(network: &Network, route: &Route) -> Vec<Note> {
     proxy.into_iter().chain(network.roots_in_force().iter().cloned()).collect()
 }
 
+/// What is wanted of a registry, and what is known of it already.
+#[derive(Debug, Clone, Copy)]
+pub struct Aim<'a> {
+    /// The image as it was asked for, whatever the place calls it.
+    pub requested: &'a Reference,
+    /// The platform whose image is meant.
+    pub platform: &'a Platform,
+    /// What the container runtime runs: that is wanted, wherever the reference leads by now.
+    pub running: Option<&'a Running>,
+    /// What was looked up before.
+    pub shelf: Option<&'a Shelf>,
+}
+
+impl<'a> Aim<'a> {
+    /// Whatever the reference leads to.
+    #[must_use]
+    pub fn at(requested: &'a Reference, platform: &'a Platform) -> Self {
+        Self { requested, platform, running: None, shelf: None }
+    }
+}
+
 /// What a registry said about an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchedImage {
     /// What the image runs.
     pub config: ImageConfig,
-    /// The digest of the index, if the reference leads to one.
+    /// The digest of the index that the image was chosen from, if it was.
     pub index_digest: Option<Digest>,
-    /// The digest of the image's manifest.
-    pub manifest_digest: Digest,
+    /// The digest of the image's manifest; none where only its config was asked for, which was known to run.
+    pub manifest_digest: Option<Digest>,
     /// The digest of its config document.
     pub config_digest: Digest,
     /// The platform that the image is for.
     pub platform: Platform,
+    /// Where the reference leads now; none if that is not known.
+    pub leads_to: Option<LeadsTo>,
+    /// Whether the runtime runs what the reference leads to.
+    pub agreement: Agreement,
+    /// Who said which image it is.
+    pub pinned_by: PinnedBy,
+    /// Why it is not the image that the runtime runs, where that was wanted.
+    pub not_followed: Option<String>,
+    /// Whether its config was on the shelf.
+    pub from_shelf: bool,
     /// The source of the credential that the registry accepted; `None` when none was needed.
     pub credential: Option<String>,
     /// What became of each credential, and what else there is to tell.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::image::agreement::{Agreement, Kind, Match};
-use crate::image::{Digest, shown};
+use crate::image::{Digest, LeadsTo, PinnedBy, shown};
 use crate::sys::replace::replace;
 
 /// The name of the file, in the step's metadata directory.
@@ -87,7 +87,7 @@ pub struct Command {
     pub from: Source,
     /// Who said which image of that name it is.
     #[serde(rename = "pinnedBy")]
-    pub pinned_by: Pin,
+    pub pinned_by: PinnedBy,
 }
 
 /// Who had an image.
@@ -116,29 +116,6 @@ pub enum Source {
         /// Its address.
         address: String,
     },
-}
-
-/// Who said which image it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Pin {
-    /// The pod's status: it is what the runtime runs.
-    PodStatus,
-    /// The registry, or a place that stands for it.
-    Registry,
-    /// The reference itself, by its digest.
-    Reference,
-    /// The daemon.
-    Daemon,
-}
-
-/// Where a reference leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct LeadsTo {
-    /// What the digest is the digest of: an index or a manifest.
-    pub kind: Kind,
-    /// The digest.
-    pub digest: Digest,
 }
 
 /// A report that could not be written.

@@ -8,7 +8,7 @@ use super::{assert_failed, assert_left, executable, in_tekton, internal, lines};
 
 /// A flag, a wrong value, the exit code, and how the sentence about it starts. `FILE` is a file where a directory should
 /// be.
-const WRONG: [(&str, &str, i32, &str); 49] = [
+const WRONG: [(&str, &str, i32, &str); 54] = [
     ("breakpoint_on_failure", "maybe", 2, r#"invalid boolean value "maybe" for -breakpoint_on_failure: parse error"#),
     ("debug_before_step", "2", 2, r#"invalid boolean value "2" for -debug_before_step: parse error"#),
     ("wait_file_content", "yes", 2, r#"invalid boolean value "yes" for -wait_file_content: parse error"#),
@@ -37,6 +37,11 @@ const WRONG: [(&str, &str, i32, &str); 49] = [
     ("image_insecure_registry", "http://r", 2, r#"invalid value "http://r" for flag -image_insecure_registry: "#),
     ("image_skip_tls_verify_registry", "r/p", 2, r#"invalid value "r/p" for flag -image_skip_tls_verify_registry: "#),
     ("image_sources", "docker,docker", 2, r#"invalid value "docker,docker" for flag -image_sources: write registry, "#),
+    ("image_pin", "tag", 2, r#"invalid value "tag" for flag -image_pin: write pod-status or registry"#),
+    ("image_pin_strict", "always", 2, r#"invalid boolean value "always" for -image_pin_strict: parse error"#),
+    ("image_container", "Step", 2, r#"invalid value "Step" for flag -image_container: it is not a name that "#),
+    ("image_report_result", "../x", 2, r#"invalid value "../x" for flag -image_report_result: a result's name has "#),
+    ("image_report_result", "image", 2, "-image_report_result tells of an image that is looked up, and none is: "),
     ("image_registry_map", "r.example", 2, r#"invalid value "r.example" for flag -image_registry_map: write the "#),
     ("image_registry_map", "r.example=m/p", 2, r#"invalid value "r.example=m/p" for flag -image_registry_map: "#),
     ("image_registry_map_only", "r", 2, r#"invalid boolean value "r" for -image_registry_map_only: parse error"#),
