@@ -29,7 +29,7 @@ use entrypoint::http::{NameFiles, Network, RootPlaces};
 use entrypoint::image::Reference;
 use entrypoint::registry::Places;
 use entrypoint::registry::node_files;
-use entrypoint::registry::{FetchedImage, Patience, Settings, Telling, fetch_image_telling};
+use entrypoint::registry::{Aim, FetchedImage, Patience, Settings, Telling, fetch_image_telling};
 use entrypoint::secret::Secret;
 use entrypoint::secrets::Secrets;
 use entrypoint::sys::cause::chain;
@@ -107,7 +107,8 @@ impl Node {
             let keychain = ann.into_iter();
             let (secrets, network) = (Secrets::default(), &self.network);
             let telling = Telling { story: &mut story, trace: &trace, secrets: &secrets };
-            let asking = fetch_image_telling(network, &settings, &route, &platform, keychain, telling);
+            let aim = Aim::at(&route.reference, &platform);
+            let asking = fetch_image_telling(network, &settings, &route, aim, keychain, telling);
             match runtime.block_on(asking) {
                 Ok(image) => {
                     asked.found = Some(image);
