@@ -1,5 +1,6 @@
 //! A status that is not there yet: waited for while the step waits, and at the turn only by who asked for nothing else.
 
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -21,19 +22,48 @@ fn late(world: &World, image_id: &str, late: Late) -> KubeApi {
     world.cluster(image_id).late("ci", "taskrun-pod", late).start()
 }
 
-/// A step that waits for a file, and the file.
-fn waiting(world: &World, api: &KubeApi, flags: &[&str]) -> (Step, std::path::PathBuf) {
-    let step = world.step(api).flags(flags.iter().copied());
-    let before = step.path("before");
-    (step.flags(["-wait_file", &before.display().to_string()]), before)
+/// A step that waits for a file. Whatever becomes of the test, it does not wait for ever.
+struct Waiting {
+    step: Option<Step>,
+    child: Option<Child>,
+    before: PathBuf,
 }
 
-/// Its turn comes once this is so, and the lookup has ended.
-fn turn(step: Step, child: Child, before: &std::path::Path, what: &str, so: impl FnMut() -> bool) -> Ended {
-    eventually(what, so);
-    looked_up(&child);
-    std::fs::write(before, "").unwrap();
-    step.finish(child)
+impl Waiting {
+    fn start(world: &World, api: &KubeApi, flags: &[&str]) -> Self {
+        let step = world.step(api).flags(flags.iter().copied());
+        let before = step.path("before");
+        let step = step.flags(["-wait_file", &before.display().to_string()]);
+        Self { child: Some(step.start(&["--"])), step: Some(step), before }
+    }
+
+    /// Its turn comes once this is so, and the lookup has ended.
+    fn turn(self, what: &str, so: impl FnMut() -> bool) -> Ended {
+        eventually(what, so);
+        looked_up(self.child.as_ref().unwrap());
+        self.turn_now()
+    }
+
+    /// Its turn comes.
+    fn turn_now(self) -> Ended {
+        let before = self.before.clone();
+        self.end_with(&before)
+    }
+
+    /// This file is there.
+    fn end_with(mut self, file: &Path) -> Ended {
+        std::fs::write(file, "").unwrap();
+        let step = self.step.take().unwrap();
+        step.finish(self.child.take().unwrap())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let Some(child) = &mut self.child else { return };
+        let _ = child.kill();
+        let _ = child.wait();
+    }
 }
 
 #[test]
@@ -43,9 +73,8 @@ fn a_status_that_is_late_by_three_seconds_is_waited_for_while_the_step_waits() {
     let registry = world.serve(Content::tagged(&new));
     // After a second, and after two more.
     let api = late(&world, &world.named(&new.index), Late::Answers(2));
-    let (step, before) = waiting(&world, &api, &[]);
-    let child = step.start(&["--"]);
-    let ended = turn(step, child, &before, "the pod is read until its status is there", || reads(&api) == 3);
+    let step = Waiting::start(&world, &api, &[]);
+    let ended = step.turn("the pod is read until its status is there", || reads(&api) == 3);
     ran_silently(&ended, &new);
     assert_eq!(world.asked(&registry), AS_EVER, "the registry's answer was held");
     says(&ended, &verdict("same", Some("index"), "pod-status"));
@@ -56,11 +85,9 @@ fn a_late_status_that_is_another_image_has_the_registry_asked_for_that() {
     let (world, old, new) = World::of_two();
     let registry = world.serve(Content::tagged(&new).image(&old));
     let api = late(&world, &world.named(&old.index), Late::Answers(2));
-    let (step, before) = waiting(&world, &api, &[]);
-    let child = step.start(&["--"]);
-    let ended = turn(step, child, &before, "the old image is asked for", || {
-        world.asked(&registry).contains(&"blobs/<old config>".to_owned())
-    });
+    let step = Waiting::start(&world, &api, &[]);
+    let ended =
+        step.turn("the old image is asked for", || world.asked(&registry).contains(&"blobs/<old config>".to_owned()));
     ran_silently(&ended, &old);
     assert_eq!(world.asked(&registry)[..3], AS_EVER);
     says(&ended, &verdict("moved", Some("index"), "pod-status"));
@@ -72,11 +99,9 @@ fn a_late_status_that_is_another_image_of_the_tags_index_is_followed() {
     let both = world.index("both", &[new.children[0].clone(), old.children[0].clone()]);
     let registry = world.serve(Content::default().tag(&both).image(&new).image(&old));
     let api = late(&world, &world.named(&old.manifest), Late::Answers(1));
-    let (step, before) = waiting(&world, &api, &[]);
-    let child = step.start(&["--"]);
-    let ended = turn(step, child, &before, "the chosen image is asked for", || {
-        world.asked(&registry).contains(&"blobs/<old config>".to_owned())
-    });
+    let step = Waiting::start(&world, &api, &[]);
+    let ended = step
+        .turn("the chosen image is asked for", || world.asked(&registry).contains(&"blobs/<old config>".to_owned()));
     ran_silently(&ended, &old);
     says(&ended, &verdict("same", Some("manifest"), "pod-status"));
 }
@@ -99,9 +124,8 @@ fn a_turn_in_between_two_readings_of_the_pod_uses_the_answer_that_is_held() {
     let (world, old, new) = World::of_two();
     let registry = world.serve(Content::tagged(&new));
     let api = late(&world, &world.named(&old.index), Late::For(Duration::from_secs(3600)));
-    let (step, before) = waiting(&world, &api, &[]);
-    let child = step.start(&["--"]);
-    let ended = turn(step, child, &before, "the pod is read again", || reads(&api) == 2);
+    let step = Waiting::start(&world, &api, &[]);
+    let ended = step.turn("the pod is read again", || reads(&api) == 2);
     ran_silently(&ended, &new);
     assert_eq!(world.asked(&registry), AS_EVER);
     assert_eq!(reads(&api), 2, "the turn asks nobody");
@@ -145,11 +169,9 @@ fn a_strict_step_that_waits_gets_its_status_before_its_turn() {
     let (world, old, new) = World::of_two();
     let registry = world.serve(Content::tagged(&new).image(&old));
     let api = late(&world, &world.named(&old.index), Late::Answers(1));
-    let (step, before) = waiting(&world, &api, &["-image_pin_strict"]);
-    let child = step.start(&["--"]);
-    let ended = turn(step, child, &before, "the old image is asked for", || {
-        world.asked(&registry).contains(&"blobs/<old config>".to_owned())
-    });
+    let step = Waiting::start(&world, &api, &["-image_pin_strict"]);
+    let ended =
+        step.turn("the old image is asked for", || world.asked(&registry).contains(&"blobs/<old config>".to_owned()));
     ran(&ended, &old);
     says(&ended, &verdict("moved", Some("index"), "pod-status"));
 }
@@ -165,12 +187,10 @@ fn a_reading_of_the_pod_that_hangs_does_not_hold_the_step_at_its_turn() {
         true if times.fetch_add(1, Ordering::SeqCst) > 0 => Reply::Stall(Vec::new()),
         _ => cluster.answer(request),
     });
-    let (step, before) = waiting(&world, &api, &["-image_lookup_timeout", "10m"]);
-    let child = step.start(&["--"]);
+    let step = Waiting::start(&world, &api, &["-image_lookup_timeout", "10m"]);
     eventually("the pod is read again", || reads(&api) == 2);
     let since = Instant::now();
-    std::fs::write(before, "").unwrap();
-    let ended = step.finish(child);
+    let ended = step.turn_now();
     assert!(since.elapsed() < entrypoint::kube::CALL_DEADLINE, "{:?}", since.elapsed());
     ran_silently(&ended, &new);
     assert_eq!(world.asked(&registry), AS_EVER);
@@ -183,9 +203,8 @@ fn a_pod_that_may_not_be_read_is_not_read_again() {
     let new = world.image("new");
     let registry = world.serve(Content::tagged(&new));
     let api = unreadable().start();
-    let (step, before) = waiting(&world, &api, &[]);
-    let child = step.start(&["--"]);
-    let ended = turn(step, child, &before, "the image is found", || registry.lines().len() == 3);
+    let step = Waiting::start(&world, &api, &[]);
+    let ended = step.turn("the image is found", || registry.lines().len() == 3);
     ran_silently(&ended, &new);
     assert_eq!(reads(&api), 1);
 }
@@ -195,11 +214,10 @@ fn a_held_answer_is_nothing_to_a_step_that_is_skipped() {
     let (world, old, new) = World::of_two();
     let _registry = world.serve(Content::tagged(&new));
     let api = late(&world, &world.named(&old.index), Late::For(Duration::from_secs(3600)));
-    let (step, before) = waiting(&world, &api, &[]);
-    let child = step.start(&["--"]);
+    let step = Waiting::start(&world, &api, &[]);
     eventually("the pod is read again", || reads(&api) == 2);
-    std::fs::write(before.with_extension("err"), "").unwrap();
-    let ended = step.finish(child);
+    let skip = step.before.with_extension("err");
+    let ended = step.end_with(&skip);
     assert_eq!((ended.code(), ended.err, ended.stdout.as_str()), (1, true, ""), "{ended:#?}");
     assert!(ended.message.as_deref().unwrap().contains(r#""Reason","value":"Skipped""#), "{ended:#?}");
 }

@@ -392,7 +392,7 @@ fn whoever_wants_the_registrys_word_gets_it() {
 
 #[test]
 fn the_step_s_own_arguments_replace_the_cmd_of_the_image_that_runs() {
-    let (mut world, _, new) = World::of_two();
+    let (world, _, new) = World::of_two();
     let words = crate::oci::Command { entrypoint: &["/bin/echo", "pinned"], cmd: &["default"] };
     let image = world.layout.image(crate::oci::architecture(), words, &[]);
     let manifest = image["digest"].as_str().unwrap().to_owned();
