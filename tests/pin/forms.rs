@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{Content, Image, World, ran_silently, ran_with_warning, reads, report, says, verdict};
+use crate::world::{Content, Image, World, failed, ran_silently, ran_with_warning, reads, report, says, verdict};
 
 /// What a lookup asks for that follows a tag to the image of this machine.
 const AS_EVER: [&str; 3] = ["manifests/v1", "manifests/<new manifest>", "blobs/<new config>"];
@@ -98,33 +98,39 @@ fn another_image_of_the_tags_index_is_fetched_instead_of_the_one_that_would_be_c
 
 #[test]
 fn a_reference_with_a_digest_says_itself_which_image_it_is() {
-    let (world, old, new) = World::of_two();
-    let registry = world.serve(Content::default().image(&new).image(&old));
-    let api = world.pod(&world.named(&new.index));
-    let ended = world.step(&api).flags(["-image", &world.named(&new.index)]).run(&["--"]);
+    let (world, _, new) = World::of_two();
+    let registry = world.serve(Content::default().image(&new));
+    let written = world.named(&new.index);
+    let api = world.cluster(&written).container("ci", "taskrun-pod", "step-build", &written, (&written, &written));
+    let ended = world.run(&api.start(), &["-image", &written]);
     ran_silently(&ended, &new);
-    assert_eq!(
-        world.asked(&registry),
-        ["manifests/<new index>", "manifests/<new manifest>", "blobs/<new config>"],
-        "what is written is asked for"
-    );
-    says(&ended, &json!({"match": "same", "compared": "index"}));
+    let asked = ["manifests/<new index>", "manifests/<new manifest>", "blobs/<new config>"];
+    assert_eq!(world.asked(&registry), asked, "what is written is asked for");
+    says(&ended, &json!({"match": "same", "compared": "index", "requested": {"written": written}}));
 }
 
 #[test]
 fn what_is_no_digest_is_followed_nowhere_and_kept_as_it_is() {
     let long = format!("registry.example/{}@sha256:0", "a/".repeat(4096));
     for id in ["registry.example/team/tool:v1", "\u{1b}[31m\"\\\n", "sha256:abc", "containerd://sha256:0", &long] {
-        let mut world = World::new();
-        let new = world.image("new");
-        let registry = world.serve(Content::tagged(&new));
-        let ended = world.run(&world.pod(id), &[]);
-        ran_with_warning(&ended, &new, &["imageID"]);
-        assert!(!ended.stderr.contains('\u{1b}') && ended.stderr.len() < 4096, "{}", ended.stderr);
-        assert_eq!(world.asked(&registry), AS_EVER);
-        says(&ended, &verdict("unknown", None, "registry"));
-        let Some(report) = report(&ended) else { continue };
-        let kept = report["runtime"]["imageID"].as_str().unwrap();
-        assert!(kept == id || (id.len() > 1024 && kept.len() < 1040), "{kept}");
+        for pin in [&[][..], &["-image_pin=pod-status"], &["-image_pin_strict"]] {
+            let mut world = World::new();
+            let new = world.image("new");
+            let registry = world.serve(Content::tagged(&new));
+            let ended = world.run(&world.pod(id), pin);
+            match pin {
+                [] => ran_silently(&ended, &new),
+                ["-image_pin_strict"] => failed(&ended, &["step-build", "which is not a digest"]),
+                _ => ran_with_warning(&ended, &new, &["step-build", "which is not a digest"]),
+            }
+            assert!(!ended.stderr.contains('\u{1b}') && ended.stderr.len() < 4096, "{}", ended.stderr);
+            if pin != ["-image_pin_strict"] {
+                assert_eq!(world.asked(&registry), AS_EVER);
+                says(&ended, &verdict("unknown", None, "registry"));
+            }
+            let Some(report) = report(&ended) else { continue };
+            let kept = report["runtime"]["imageID"].as_str().unwrap();
+            assert!(kept == id || (id.len() > 1024 && kept.len() < 1040), "{kept}");
+        }
     }
 }

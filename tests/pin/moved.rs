@@ -165,7 +165,7 @@ fn nowhere(
 #[test]
 fn an_index_that_is_gone_leaves_the_tags_image_and_a_warning() {
     let (world, old, new, registry, ended) = nowhere(|world, old| world.named(&old.index), &["manifests"], &[]);
-    ran_with_warning(&ended, &new, &[&old.index, "step-build"]);
+    ran_with_warning(&ended, &new, &[&old.index, "404"]);
     assert_eq!(
         world.asked(&registry),
         ["manifests/v1", "manifests/<old index>", "manifests/<new manifest>", "blobs/<new config>"]
@@ -211,7 +211,7 @@ fn a_config_that_is_only_on_the_node_fails_a_strict_step() {
 fn an_id_that_a_storage_made_up_leaves_the_tags_image_and_a_warning() {
     let made_up = |_: &World, old: &Image| old.config.replace("sha256:", "");
     let (world, old, new, registry, ended) = nowhere(made_up, &["blobs", "manifests"], &[]);
-    ran_with_warning(&ended, &new, &[&old.config]);
+    ran_with_warning(&ended, &new, &[&old.config.replace("sha256:", ""), "404"]);
     assert_eq!(
         world.asked(&registry),
         [

@@ -43,6 +43,16 @@ fn run_image_warns_where_the_pods_word_was_asked_for_and_is_not_to_be_had() {
 }
 
 #[test]
+fn run_image_warns_where_it_becomes_another_image_than_the_container_s() {
+    let (world, old, new) = World::of_two();
+    let _registry = world.serve(Content::tagged(&new).lacks(format!("manifests/{}", old.index)));
+    let api = world.pod(&world.named(&old.index));
+    let (code, stdout, stderr) = told(world.command(&api, "run-image", &[]));
+    assert_eq!((code, stdout.as_str(), stderr.lines().count()), (Some(0), "new\n", 1), "{stderr}");
+    assert!(stderr.contains(" WARN ") && stderr.contains(&old.index) && stderr.contains("404"), "{stderr}");
+}
+
+#[test]
 fn run_image_waits_for_a_late_status_only_where_it_is_strict() {
     for strict in [false, true] {
         let (world, old, new) = World::of_two();
