@@ -150,7 +150,11 @@ fn a_strict_step_waits_for_a_late_status_at_its_turn_too() {
     let ended = world.run(&api, &["-image_pin_strict"]);
     ran_silently(&ended, &old);
     assert_eq!(reads(&api), 3);
-    assert_eq!(world.asked(&registry).last().unwrap(), "blobs/<old config>");
+    assert_eq!(
+        world.asked(&registry),
+        ["manifests/v1", "manifests/<old index>", "manifests/<old manifest>", "blobs/<old config>"],
+        "nothing is asked for that is not run"
+    );
     says(&ended, &verdict("moved", Some("index"), "pod-status"));
 }
 
@@ -174,6 +178,49 @@ fn a_strict_step_that_waits_gets_its_status_before_its_turn() {
         step.turn("the old image is asked for", || world.asked(&registry).contains(&"blobs/<old config>".to_owned()));
     ran(&ended, &old);
     says(&ended, &verdict("moved", Some("index"), "pod-status"));
+}
+
+#[test]
+fn a_strict_step_whose_turn_comes_before_its_status_waits_on() {
+    let (world, old, new) = World::of_two();
+    let _registry = world.serve(Content::tagged(&new).image(&old));
+    let api = late(&world, &world.named(&old.index), Late::Answers(3));
+    let step = Waiting::start(&world, &api, &["-image_pin_strict"]);
+    let ended = step.turn("the pod is read again", || reads(&api) == 2);
+    ran_silently(&ended, &old);
+    assert_eq!(reads(&api), 4);
+    says(&ended, &verdict("moved", Some("index"), "pod-status"));
+}
+
+#[test]
+fn a_pod_that_may_not_be_read_any_more_leaves_the_answer_that_is_held() {
+    let (world, old, new) = World::of_two();
+    let registry = world.serve(Content::tagged(&new));
+    let cluster = world.cluster(&world.named(&old.index)).late("ci", "taskrun-pod", Late::Answers(1));
+    let times = AtomicUsize::new(0);
+    let api = cluster.start_with(move |cluster, request| match request.line() == GET_POD {
+        true if times.fetch_add(1, Ordering::SeqCst) > 0 => unreadable().answer(request),
+        _ => cluster.answer(request),
+    });
+    let step = Waiting::start(&world, &api, &[]);
+    let ended = step.turn("the pod is read again", || reads(&api) == 2);
+    ran_silently(&ended, &new);
+    assert_eq!((world.asked(&registry), reads(&api)), (AS_EVER.map(str::to_owned).to_vec(), 2));
+    says(&ended, &verdict("unknown", None, "registry"));
+}
+
+#[test]
+fn a_step_that_waits_is_warned_once_of_what_its_registry_has_not() {
+    let (world, old, new) = World::of_two();
+    let registry = world.serve(Content::tagged(&new).lacks(format!("manifests/{}", old.index)));
+    let api = late(&world, &world.named(&old.index), Late::Answers(1));
+    let step = Waiting::start(&world, &api, &[]);
+    let ended = step.turn("the old image is asked for", || {
+        let asked = world.asked(&registry);
+        asked.contains(&"manifests/<old index>".to_owned()) && asked.last().is_some_and(|last| last == AS_EVER[2])
+    });
+    ran_with_warning(&ended, &new, &[&old.index, "404"]);
+    says(&ended, &verdict("moved", Some("index"), "registry"));
 }
 
 #[test]

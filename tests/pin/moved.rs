@@ -121,6 +121,18 @@ fn a_config_in_a_tags_index_with_two_for_this_machine_is_never_called_moved() {
 }
 
 #[test]
+fn an_image_of_an_index_within_the_tags_index_is_never_called_moved() {
+    let (mut world, old, new) = World::of_two();
+    let inner = world.layout.index(&old.children);
+    let outer = world.index("outer", &[new.children[0].clone(), inner]);
+    let registry = world.serve(Content::default().tag(&outer).image(&new).image(&old));
+    let ended = world.run(&world.pod(&world.named(&old.manifest)), &[]);
+    ran_silently(&ended, &old);
+    assert_eq!(world.asked(&registry), ["manifests/v1", "manifests/<old manifest>", "blobs/<old config>"]);
+    says(&ended, &verdict("unknown", None, "pod-status"));
+}
+
+#[test]
 fn in_a_pinned_index_the_platform_is_chosen_as_ever() {
     let (world, old, new) = World::of_two();
     let registry = world.serve(Content::tagged(&new).image(&old));
