@@ -18,8 +18,7 @@ use crate::trace::Requests;
 
 /// Asks each source in turn; the next one is asked only when this one has not got the image, for whatever reason.
 pub(super) async fn ask(attempt: Attempt<'_>) -> Result<Found, Failure> {
-    let mut failures =
-        Failures { several: attempt.spec.sources.len() > 1, reasons: Vec::new(), notes: Vec::new(), retryable: false };
+    let mut failures = Failures { several: attempt.spec.sources.len() > 1, ..Failures::default() };
     for (index, source) in attempt.spec.sources.iter().enumerate() {
         let left = attempt.until.saturating_duration_since(Instant::now());
         let later = attempt.spec.sources.get(index + 1..).unwrap_or_default();
@@ -46,6 +45,7 @@ fn reserved(left: Duration, later: &[ImageSource]) -> Duration {
 }
 
 /// The sources that have not got it, so far.
+#[derive(Default)]
 struct Failures {
     /// Whether there is more than one source: then each is named.
     several: bool,
@@ -55,6 +55,8 @@ struct Failures {
     notes: Vec<Note>,
     /// Whether any may have it later.
     retryable: bool,
+    /// The shortest pause that any asks for.
+    retry_after: Option<Duration>,
 }
 
 impl Failures {
@@ -62,6 +64,7 @@ impl Failures {
         self.reasons.push(Note::new(source, failure.reason));
         self.notes.extend(failure.notes);
         self.retryable |= failure.retryable;
+        self.retry_after = [self.retry_after, failure.retry_after].into_iter().flatten().min();
     }
 
     /// What another source has, with the story of those before it.
@@ -76,7 +79,12 @@ impl Failures {
         let reasons: Vec<String> = self.reasons.iter().map(reason).collect();
         let reason =
             if reasons.is_empty() { "-image_sources names nobody to ask".to_owned() } else { reasons.join("; ") };
-        Failure { retryable: self.retryable, notes: self.notes, ..Failure::of(image, reason) }
+        Failure {
+            retryable: self.retryable,
+            retry_after: self.retry_after,
+            notes: self.notes,
+            ..Failure::of(image, reason)
+        }
     }
 }
 
@@ -150,7 +158,7 @@ mod tests {
             notes: vec![Note::new("a source", reason)],
             ..Failure::of("x", reason.to_owned())
         };
-        let of = |several| Failures { several, reasons: Vec::new(), notes: Vec::new(), retryable: false };
+        let of = |several| Failures { several, ..Failures::default() };
         let mut one = of(false);
         one.add("registry r".to_owned(), failed("not there", false));
         let one = one.together("x");
