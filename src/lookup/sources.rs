@@ -207,4 +207,19 @@ mod tests {
         let expected = ("Docker daemon: asleep; registry r: not there", true, 2);
         assert_eq!((two.reason.as_str(), two.retryable, two.notes.len()), expected);
     }
+
+    #[test]
+    fn of_several_sources_the_shortest_pause_counts_that_one_asks_for() {
+        let seconds = |seconds: Option<u64>| seconds.map(Duration::from_secs);
+        for (asked, shortest) in
+            [(&[None, None][..], None), (&[None, Some(60)], Some(60)), (&[Some(60), Some(7), None, Some(90)], Some(7))]
+        {
+            let mut failures = Failures::default();
+            for pause in asked {
+                let failure = Failure { retry_after: seconds(*pause), ..Failure::of("x", "busy".to_owned()) };
+                failures.add("registry r".to_owned(), failure);
+            }
+            assert_eq!(failures.together("x").retry_after, seconds(shortest), "{asked:?}");
+        }
+    }
 }
