@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Write;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -127,6 +128,8 @@ pub struct Failure {
     pub reason: String,
     /// Whether asking again later may help.
     pub retryable: bool,
+    /// Not before that much time has passed, as those who were asked wish.
+    pub retry_after: Option<Duration>,
     /// What kubelet reports of the step's container.
     pub runtime: RuntimeWord,
     /// What became of every source that was asked.
@@ -153,6 +156,7 @@ impl Failure {
             wanted: None,
             reason,
             retryable: false,
+            retry_after: None,
             runtime: RuntimeWord::NotAsked,
             notes: Vec::new(),
             requests: Requests::default(),
@@ -239,7 +243,8 @@ mod tests {
                 trace.requests()
             },
         };
-        for result in [Ok(found), Err(Failure::of("x", "y".into()))] {
+        let later = Failure { retry_after: Some(Duration::MAX), ..Failure::of("x", "y".into()) };
+        for result in [Ok(found), Err(Failure::of("x", "y".into())), Err(later)] {
             let mut pipe = Vec::new();
             write(&mut pipe, &result).unwrap();
             assert_eq!(read(&pipe).unwrap(), result);
