@@ -188,7 +188,7 @@ fn a_strict_step_whose_turn_comes_before_its_status_waits_on() {
     let step = Waiting::start(&world, &api, &["-image_pin_strict"]);
     let ended = step.turn("the pod is read again", || reads(&api) == 2);
     ran_silently(&ended, &old);
-    assert_eq!(reads(&api), 4);
+    assert!(reads(&api) >= 4);
     says(&ended, &verdict("moved", Some("index"), "pod-status"));
 }
 

@@ -20,8 +20,6 @@ pub const REPOSITORY: &str = "team/tool";
 pub const GET_POD: &str = "GET /api/v1/namespaces/ci/pods/taskrun-pod";
 /// Another machine than any that the tests run on.
 pub const ELSEWHERE: &str = "s390x";
-/// Whether steps write `image.json`: without it what it is to say is not looked at.
-const REPORTED: bool = false;
 
 /// What there is beside the step: the content of registries, who vouches for them, and where the image's own will listen.
 pub struct World {
@@ -337,23 +335,20 @@ pub fn failed(ended: &Ended, parts: &[&str]) {
     }
 }
 
-/// `image.json`, which is as its schema has it; none while no step writes it.
+/// `image.json`, which is as its schema has it.
 #[track_caller]
-pub fn report(ended: &Ended) -> Option<Value> {
-    let Some(text) = ended.image.as_deref() else {
-        assert!(!REPORTED, "no image.json: {ended:#?}");
-        return None;
-    };
+pub fn report(ended: &Ended) -> Value {
+    let text = ended.image.as_deref().unwrap_or_else(|| panic!("no image.json: {ended:#?}"));
     let schema = serde_json::from_str(include_str!("../../docs/image.schema.json")).unwrap();
     let report = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));
     assert_eq!(schema::violations(&schema, &report), [""; 0], "{report:#}");
-    Some(report)
+    report
 }
 
 /// `image.json` says this among other things: every member that is named has that value.
 #[track_caller]
 pub fn says(ended: &Ended, wanted: &Value) {
-    let Some(report) = report(ended) else { return };
+    let report = report(ended);
     let differences = differences("$", wanted, &report);
     assert!(differences.is_empty(), "{}\n{report:#}", differences.join("\n"));
 }
@@ -371,7 +366,7 @@ fn differences(at: &str, wanted: &Value, found: &Value) -> Vec<String> {
 /// Its notes hold this.
 #[track_caller]
 pub fn notes_say(ended: &Ended, part: &str) {
-    let Some(report) = report(ended) else { return };
+    let report = report(ended);
     let notes: Vec<&str> = report["notes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert!(notes.iter().any(|note| note.contains(part)), "no {part:?} in {notes:#?}");
 }
