@@ -81,9 +81,16 @@ fn resolve_goes_by_the_registry_and_by_the_pod_where_it_is_told_to() {
     let digests = |image: &crate::world::Image| json!({"index": image.index, "manifest": image.manifest, "config": image.config, "repository": null});
     let by_registry = story(&world, &api, &["-image_container", "step-build"]);
     assert_eq!(by_registry["digests"], digests(&new), "{by_registry:#}");
+    assert_eq!([&by_registry["runtime"], &by_registry["match"]], [&Value::Null; 2], "nobody asked: {by_registry:#}");
     let by_pod = story(&world, &api, &["-image_pin", "pod-status", "-image_container", "step-build"]);
     assert_eq!(by_pod["digests"], digests(&old), "{by_pod:#}");
     assert_eq!(by_pod["command"], json!(["/bin/echo", "old"]), "{by_pod:#}");
+    let of_runtime = json!({"container": "step-build", "image": world.tagged(), "imageID": world.named(&old.index)});
+    assert_eq!(by_pod["runtime"], of_runtime);
+    let words = ["match", "compared", "pinned_by"].map(|name| by_pod[name].as_str().unwrap_or_default());
+    assert_eq!(words, ["moved", "index", "pod-status"], "{by_pod:#}");
+    assert_eq!(by_pod["leads_to"], json!({"kind": "index", "digest": new.index}));
+    assert_eq!([&by_pod["runtime_unread"], &by_pod["not_followed"]], [&Value::Null; 2]);
     let asked: Vec<&str> = by_pod["requests"].as_array().unwrap().iter().filter_map(|it| it["what"].as_str()).collect();
     assert_eq!(asked, ["pod", "service account", "manifest", "manifest", "manifest", "config"]);
 }
