@@ -58,9 +58,11 @@ pub struct Found {
 impl Found {
     /// The same, now that it is known that something else runs, which cannot be had.
     pub(super) fn without_what_runs(self, failure: Failure) -> Self {
-        match failure.runtime {
+        match *failure.runtime {
             RuntimeWord::NotAsked => self,
-            runtime => Self { runtime, not_followed: Some(failure.reason), ..self },
+            runtime @ (RuntimeWord::Unread { .. } | RuntimeWord::Reported { .. }) => {
+                Self { runtime, not_followed: Some(failure.reason), ..self }
+            }
         }
     }
 }
@@ -131,11 +133,11 @@ pub struct Failure {
     /// Not before that much time has passed, as those who were asked wish.
     pub retry_after: Option<Duration>,
     /// What kubelet reports of the step's container.
-    pub runtime: RuntimeWord,
+    pub runtime: Box<RuntimeWord>,
     /// What became of every source that was asked.
     pub notes: Vec<Note>,
     /// Every request that was made, if the child came to tell.
-    pub requests: Requests,
+    pub requests: Box<Requests>,
 }
 
 /// What a registry is asked for.
@@ -157,9 +159,9 @@ impl Failure {
             reason,
             retryable: false,
             retry_after: None,
-            runtime: RuntimeWord::NotAsked,
+            runtime: Box::default(),
             notes: Vec::new(),
-            requests: Requests::default(),
+            requests: Box::default(),
         }
     }
 

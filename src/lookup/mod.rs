@@ -75,7 +75,7 @@ enum Left {
     /// A failure that time may mend.
     Failed(Failure),
     /// What was found before kubelet said what the step's container runs.
-    Early(Found),
+    Early(Box<Found>),
 }
 
 impl<'a> Lookup<'a> {
@@ -157,7 +157,7 @@ impl<'a> Lookup<'a> {
             State::Pausing { until, left } => {
                 if *until <= now {
                     let held = match &**left {
-                        Left::Early(found) => Some(Box::new(found.clone())),
+                        Left::Early(found) => Some(found.clone()),
                         Left::Failed(_) => None,
                     };
                     self.state = self.attempt(When::Waiting, held);
@@ -182,7 +182,7 @@ impl<'a> Lookup<'a> {
         let result = read(self.spec, ended);
         let asked = result.as_ref().err().and_then(|failure| failure.retry_after);
         let mut left = match what_follows(result, when, held.map(|held| *held), is_strict(self.spec)) {
-            Next::Done(result) => return State::Done(Box::new(result)),
+            Next::Done(result) => return State::Done(result),
             Next::Again(left) => left,
         };
         if self.turn {
@@ -203,8 +203,8 @@ impl<'a> Lookup<'a> {
     /// What the turn makes of what there is: it is used, or one last attempt is made.
     fn last(&self, left: Left) -> State {
         match left {
-            Left::Early(found) if is_strict(self.spec) => self.attempt(When::Turn, Some(Box::new(found))),
-            Left::Early(found) => State::Done(Box::new(Ok(found))),
+            Left::Early(found) if is_strict(self.spec) => self.attempt(When::Turn, Some(found)),
+            Left::Early(found) => State::Done(Box::new(Ok(*found))),
             Left::Failed(_) => self.attempt(When::Turn, None),
         }
     }
@@ -224,7 +224,7 @@ fn is_strict(spec: &LookupSpec) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     /// It is over.
-    Done(Result<Found, Failure>),
+    Done(Box<Result<Found, Failure>>),
     /// There is to be another attempt.
     Again(Left),
 }
@@ -232,17 +232,17 @@ enum Next {
 /// What follows from an attempt's result; `held` is what had been found before it, and lacked only kubelet's word.
 fn what_follows(result: Result<Found, Failure>, when: When, held: Option<Found>, strict: bool) -> Next {
     match (result, when, held) {
-        (result, When::Turn, _) => Next::Done(result),
-        (Ok(found), When::Waiting, _) if found.runtime.may_come() => Next::Again(Left::Early(found)),
-        (Ok(found), When::Waiting, _) => Next::Done(Ok(found)),
+        (result, When::Turn, _) => Next::Done(Box::new(result)),
+        (Ok(found), When::Waiting, _) if found.runtime.may_come() => Next::Again(Left::Early(Box::new(found))),
+        (Ok(found), When::Waiting, _) => Next::Done(Box::new(Ok(found))),
         (Err(failure), When::Waiting, None) if failure.retryable => Next::Again(Left::Failed(failure)),
-        (Err(failure), When::Waiting, None) => Next::Done(Err(failure)),
+        (Err(failure), When::Waiting, None) => Next::Done(Box::new(Err(failure))),
         // What runs is another image, and that cannot be had: for now, or at all.
         (Err(failure), When::Waiting, Some(held)) if failure.retryable => {
-            Next::Again(Left::Early(held.without_what_runs(failure)))
+            Next::Again(Left::Early(Box::new(held.without_what_runs(failure))))
         }
-        (Err(failure), When::Waiting, Some(_)) if strict => Next::Done(Err(failure)),
-        (Err(failure), When::Waiting, Some(held)) => Next::Done(Ok(held.without_what_runs(failure))),
+        (Err(failure), When::Waiting, Some(_)) if strict => Next::Done(Box::new(Err(failure))),
+        (Err(failure), When::Waiting, Some(held)) => Next::Done(Box::new(Ok(held.without_what_runs(failure)))),
     }
 }
 

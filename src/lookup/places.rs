@@ -67,7 +67,12 @@ pub(super) async fn ask(attempt: Attempt<'_>, known: Option<RuntimeWord>) -> Res
         // While the step waits it may come yet, and what the registry has is good to know.
         && !(retryable && attempt.when == When::Waiting)
     {
-        return Err(Failure { retryable, runtime: word, notes: story, ..Failure::of(&attempt.spec.image, reason) });
+        return Err(Failure {
+            retryable,
+            runtime: Box::new(word),
+            notes: story,
+            ..Failure::of(&attempt.spec.image, reason)
+        });
     }
     let shelf = attempt.shelf(&mut story);
     let mut without = Vec::new();
@@ -310,6 +315,6 @@ impl Attempt<'_> {
             [Without { own: true, said, .. }] => said.outcome.clone(),
             all => all.iter().map(|without| without.said.to_string()).collect::<Vec<_>>().join("; "),
         };
-        Failure { retryable, retry_after, runtime, notes, ..Failure::of(&self.spec.image, reason) }
+        Failure { retryable, retry_after, runtime: Box::new(runtime), notes, ..Failure::of(&self.spec.image, reason) }
     }
 }

@@ -31,8 +31,8 @@ pub(super) async fn ask(attempt: Attempt<'_>, mut known: Option<RuntimeWord>) ->
         match asked {
             Ok(found) => return Ok(failures.told_by(found)),
             Err(failure) => {
-                if failure.runtime != RuntimeWord::NotAsked {
-                    known = Some(failure.runtime.clone());
+                if *failure.runtime != RuntimeWord::NotAsked {
+                    known = Some((*failure.runtime).clone());
                 }
                 failures.add(attempt.named(*source), failure);
             }
@@ -64,7 +64,7 @@ struct Failures {
     /// The shortest pause that any asks for.
     retry_after: Option<Duration>,
     /// What kubelet reports, as far as any has read it.
-    runtime: RuntimeWord,
+    runtime: Box<RuntimeWord>,
 }
 
 impl Failures {
@@ -73,7 +73,7 @@ impl Failures {
         self.notes.extend(failure.notes);
         self.retryable |= failure.retryable;
         self.retry_after = [self.retry_after, failure.retry_after].into_iter().flatten().min();
-        if failure.runtime != RuntimeWord::NotAsked {
+        if *failure.runtime != RuntimeWord::NotAsked {
             self.runtime = failure.runtime;
         }
     }
@@ -120,7 +120,7 @@ impl Attempt<'_> {
             word = self.awaited_word(word).await;
         }
         let refused = |word: &RuntimeWord, reason, retryable| {
-            Err(Failure { retryable, runtime: word.clone(), ..Failure::of(&self.spec.image, reason) })
+            Err(Failure { retryable, runtime: Box::new(word.clone()), ..Failure::of(&self.spec.image, reason) })
         };
         if self.is_strict()
             && let Some((reason, retryable)) = strict_refusal(&word)
