@@ -9,6 +9,9 @@ use crate::world::{
     Content, Image, World, failed, notes_say, ran_silently, ran_with_warning, reads, says, unreadable, verdict,
 };
 
+/// The `imageID` of an image.
+type Form = fn(&World, &Image) -> String;
+
 /// The tag has moved from `old` to `new`; the node still has this of `old`, and the registry was asked for that.
 fn moved(
     form: impl Fn(&World, &Image) -> String,
@@ -239,7 +242,7 @@ fn an_id_that_a_storage_made_up_leaves_the_tags_image_and_a_warning() {
 
 #[test]
 fn an_image_that_was_deleted_from_the_registry_by_its_tag_alone_still_runs() {
-    let forms: [(fn(&World, &Image) -> String, &[&str], Value); 3] = [
+    let forms: [(Form, &[&str], Value); 3] = [
         (
             |world, old| world.named(&old.index),
             &["manifests/v1", "manifests/<old index>", "manifests/<old manifest>", "blobs/<old config>"],
@@ -268,7 +271,7 @@ fn an_image_that_was_deleted_from_the_registry_by_its_tag_alone_still_runs() {
 
 #[test]
 fn an_image_that_is_nowhere_but_on_the_node_is_a_sentence_that_says_both() {
-    let forms: [(fn(&World, &Image) -> String, fn(&Image) -> &String, &[&str]); 3] = [
+    let forms: [(Form, fn(&Image) -> &String, &[&str]); 3] = [
         (|world, old| world.named(&old.index), |old| &old.index, &["manifests"]),
         (|_, old| old.config.clone(), |old| &old.config, &["blobs"]),
         (|_, old| format!("docker://{}", old.config), |old| &old.config, &["blobs", "manifests"]),
