@@ -361,21 +361,22 @@ mod tests {
     fn a_spare_entry_is_left_out_before_anything_else_is_cut_or_refused() {
         let spare = |limit| Some(Spare { entry: Entry::new(EntryKind::STEP_RESULT, "image", b"v"), limit });
         let sentence = Entry::internal(ERROR_KEY, "why");
+        const ADDED: usize = r#"{"key":"image","value":"v","type":4},"#.len();
         for (own, limit, fits) in [
-            (sized(4096 - 39), 4096, true),
-            (sized(4096 - 38), 4096, false),
-            (sized(1000), 1039, true),
-            (sized(1000), 1038, false),
+            (sized(4096 - ADDED), 4096, true),
+            (sized(4097 - ADDED), 4096, false),
+            (sized(1000), 1000 + ADDED, true),
+            (sized(1000), 999 + ADDED, false),
             (sized(4097), 4096, false),
         ] {
             let size = encode(&own).len();
             let fitted = fit_with(&[], spare(limit).as_ref(), &own, false);
             assert_eq!(fitted.is_err(), size > 4096, "{size}");
             let Ok(Fitted { text, left_out }) = fitted else { continue };
-            assert_eq!(left_out, (!fits).then_some(size + 39), "{size} of {limit}");
+            assert_eq!(left_out, (!fits).then_some(size + ADDED), "{size} of {limit}");
             let in_front = r#"[{"key":"image","value":"v","type":4},"#;
             assert_eq!(text.starts_with(in_front), fits, "in front, so that others of its name win: {text}");
-            assert_eq!(text.len(), if fits { size + 39 } else { size });
+            assert_eq!(text.len(), if fits { size + ADDED } else { size });
         }
         // It goes before the sentence that is not needed either.
         let own: Vec<_> = sized(4096 - 60).into_iter().chain([sentence]).collect();
