@@ -111,9 +111,9 @@ pub enum Because {
     OtherConfig,
     /// There is no registry's answer.
     NotAsked,
-    /// There is no runtime's word: nobody asked for it.
-    StatusNotAsked,
-    /// There is no runtime's word: it could not be had.
+    /// The runtime's word was not asked for.
+    NotWanted,
+    /// There is no runtime's word.
     NotReported,
     /// The runtime has not said it yet.
     Late,
@@ -259,7 +259,7 @@ impl fmt::Display for Because {
             }
             Self::OtherConfig => "the reference leads to another config than that of the image that the runtime runs",
             Self::NotAsked => "no registry was asked where the reference leads, or none answered",
-            Self::StatusNotAsked => "the status of the pod, which has what the runtime runs, was not asked for",
+            Self::NotWanted => "what the runtime runs was not asked for",
             Self::NotReported => "what the runtime runs could not be read",
             Self::Late => "the runtime had not said yet what it runs",
             Self::NoIdentity => "the imageID that the runtime reported is not a digest",

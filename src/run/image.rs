@@ -29,7 +29,7 @@ pub fn report_of(written: &str, end: &Result<Found, Failure>) -> ImageReport {
 fn of_found(written: &str, found: &Found) -> ImageReport {
     let digest = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<Digest>().ok());
     let agreement = match found.runtime {
-        RuntimeWord::NotAsked => Agreement::unknown(Because::StatusNotAsked),
+        RuntimeWord::NotAsked => Agreement::unknown(Because::NotWanted),
         RuntimeWord::Unread { .. } | RuntimeWord::Reported { .. } => found.agreement,
     };
     ImageReport {
@@ -53,7 +53,7 @@ fn of_found(written: &str, found: &Found) -> ImageReport {
 fn of_failure(written: &str, failure: &Failure) -> ImageReport {
     let reference = || Some(written.parse::<Reference>().ok()?.to_string());
     let because = match &failure.runtime {
-        RuntimeWord::NotAsked => Because::StatusNotAsked,
+        RuntimeWord::NotAsked => Because::NotWanted,
         RuntimeWord::Unread { .. } => Because::NotReported,
         RuntimeWord::Reported { running, .. } if running.is_late() => Because::Late,
         RuntimeWord::Reported { running, .. } if running.identity.is_none() => Because::NoIdentity,
@@ -107,32 +107,35 @@ fn registry_of(image: &str) -> String {
     image.parse().map_or_else(|_| image.to_owned(), |reference: Reference| reference.registry().to_owned())
 }
 
-/// The line for the log of a step whose command is not that of the image which the runtime runs, or is not known to be
+/// The line for the log of a step whose command is not that of the image which the container runs, or is not known to be
 /// although that was asked for.
 pub(super) fn warning(spec: &StepSpec, found: &Found) -> Option<String> {
     let CommandSource::Image(image) = &spec.command else { return None };
-    let Found { image: name, runtime, not_followed, .. } = found;
-    let what = match (not_followed, runtime) {
-        (Some(reason), RuntimeWord::Reported { running, .. }) if !running.is_late() => {
-            format!(
-                "The container runtime runs {} as image {name}, and its command was not to be had: {reason}",
-                running.image_id
-            )
-        }
-        (Some(reason), _) => {
-            format!("The command of image {name} is not that of what the container runtime runs: {reason}")
-        }
-        (None, _) if image.pin != ImagePin::PodStatus || is_pinned(found) => return None,
-        (None, RuntimeWord::Unread { reason, .. }) => {
-            format!("What the container runtime runs as image {name} is not known: {reason}")
-        }
-        (None, RuntimeWord::Reported { container, running }) if running.is_late() => format!(
-            "What the container runtime runs as image {name} was not known in time: the pod's status had no imageID of \
-             container {container} yet"
-        ),
-        (None, RuntimeWord::NotAsked | RuntimeWord::Reported { .. }) => return None,
+    let why = match &found.not_followed {
+        Some(reason) => reason.clone(),
+        None if image.pin == ImagePin::PodStatus && !is_pinned(found) => not_known(&found.runtime)?,
+        None => return None,
     };
-    Some(OneLine(format!("{what}; used instead: {}; {TO_DO}", instead(found))).to_string())
+    let line = format!(
+        "The command of image {} is not taken from what the container runs: {why}; used instead: {}; {TO_DO}",
+        found.image,
+        instead(found)
+    );
+    Some(OneLine(line).to_string())
+}
+
+/// Why the runtime's word tells no image.
+fn not_known(word: &RuntimeWord) -> Option<String> {
+    match word {
+        RuntimeWord::Unread { reason, .. } => Some(reason.clone()),
+        RuntimeWord::Reported { container, running } if running.is_late() => {
+            Some(format!("kubelet has not reported it yet for the container {container}"))
+        }
+        RuntimeWord::Reported { container, running } if running.identity.is_none() => {
+            Some(format!("kubelet reports {:?} for the container {container}, which is not a digest", running.image_id))
+        }
+        RuntimeWord::NotAsked | RuntimeWord::Reported { .. } => None,
+    }
 }
 
 /// What to do about a command that may be another image's.
@@ -279,7 +282,7 @@ mod tests {
     #[test]
     fn why_there_is_no_runtimes_word_is_told_as_it_is() {
         for (runtime, found_because, failure_because, notes) in [
-            (RuntimeWord::NotAsked, Because::StatusNotAsked, Because::StatusNotAsked, 0),
+            (RuntimeWord::NotAsked, Because::NotWanted, Because::NotWanted, 0),
             (unread(), Because::NotReported, Because::NotReported, 1),
             (reported(""), Because::NotReported, Because::Late, 0),
             (reported("busybox:1"), Because::NotReported, Because::NoIdentity, 0),
@@ -327,6 +330,7 @@ mod tests {
     fn a_command_that_may_be_another_images_is_warned_of_where_that_is_told_or_was_asked_about() {
         let daemon = Some("unix:///d.sock".to_owned());
         let manifest = Digest::of(b"manifest");
+        let start = format!("The command of image {IMAGE} is not taken from what the container runs: ");
         let at_registry = format!("used instead: what index.docker.io has under that name now, {manifest}; ");
         for (flags, found, parts) in [
             (&[][..], found(), &[][..]),
@@ -345,36 +349,32 @@ mod tests {
             (
                 &["-image_pin", "pod-status"],
                 Found { runtime: unread(), ..found() },
-                &[
-                    "as image index.docker.io/library/busybox:1 is not known: the pod may not be read; ",
-                    &at_registry,
-                    TO_DO,
-                ],
+                &[&start, "the pod may not be read; ", &at_registry, TO_DO],
             ),
             (
                 &["-image_pin", "pod-status"],
                 Found { runtime: reported(""), ..mirrored() },
                 &[
-                    "was not known in time: the pod's status had no imageID of container step-build yet; ",
+                    &start,
+                    "kubelet has not reported it yet for the container step-build; ",
                     "used instead: what r:5000/library/busybox:1 (-image_registry_map) has now, ",
                     TO_DO,
                 ],
             ),
             (
+                &["-image_pin", "pod-status"],
+                Found { runtime: reported("odd"), ..found() },
+                &["reports \"odd\" for", "; used"],
+            ),
+            (
                 &[],
                 Found { runtime: reported(IMAGE_ID), not_followed: Some("it is\ngone".into()), ..found() },
-                &[
-                    "The container runtime runs ",
-                    IMAGE_ID,
-                    "its command was not to be had: it is\\ngone; ",
-                    &at_registry,
-                    TO_DO,
-                ],
+                &[&start, "it is\\ngone; ", &at_registry, TO_DO],
             ),
             (
                 &[],
                 Found { not_followed: Some("it is gone".into()), daemon, pinned_by: PinnedBy::Daemon, ..found() },
-                &["The command of image ", "it is gone; ", "the Docker daemon at unix:///d.sock has under that name, "],
+                &[&start, "it is gone; ", "the Docker daemon at unix:///d.sock has under that name, "],
             ),
         ] {
             let warning = warning(&spec(flags), &found);

@@ -175,7 +175,7 @@ fn with_the_registrys_word_wanted_the_pods_status_is_told_as_not_asked_for() {
     let world = World::new();
     let left = world.run(&["-image_pin", "registry"], "exit 0");
     left.ended(0, 0);
-    let because = "the status of the pod, which has what the runtime runs, was not asked for";
+    let because = "what the runtime runs was not asked for";
     says(&left.image(), &expected(&world, "v1"));
     says(&left.image(), &json!({"runtime": null, "match": "unknown", "compared": null, "because": because}));
 }
