@@ -9,6 +9,9 @@
     reason = "a test fails by panicking, and waits for the processes that it starts"
 )]
 
+#[cfg(feature = "kube")]
+#[path = "support/kube_api.rs"]
+mod kube_api;
 #[path = "support/oci.rs"]
 mod oci;
 #[path = "../examples/demo/registry.rs"]
@@ -25,6 +28,9 @@ mod tls;
 
 #[path = "image_report/lookups.rs"]
 mod lookups;
+#[cfg(feature = "kube")]
+#[path = "image_report/pods.rs"]
+mod pods;
 #[path = "image_report/steps.rs"]
 mod steps;
 

@@ -65,22 +65,27 @@ fn places() -> [(&'static str, Found); 5] {
 #[test]
 fn what_is_told_of_every_lookup_that_found_something_is_valid() {
     let requested: Reference = WRITTEN.parse().unwrap();
+    let told = || Some("it is not there".to_owned());
+    let pins = [
+        (PinnedBy::PodStatus, None),
+        (PinnedBy::Registry, told()),
+        (PinnedBy::Reference, None),
+        (PinnedBy::Daemon, told()),
+    ];
     for (from, place) in places() {
-        for pinned_by in [PinnedBy::PodStatus, PinnedBy::Registry, PinnedBy::Reference, PinnedBy::Daemon] {
+        for (pinned_by, not_followed) in pins.clone() {
             for answer in answers().iter().map(Some).chain([None]) {
                 for runtime in words() {
-                    for not_followed in [None, Some("it is not there".to_owned())] {
-                        let found = Found {
-                            agreement: Agreement::of(runtime.running(), &requested, answer),
-                            leads_to: answer.map(leads_to),
-                            runtime: runtime.clone(),
-                            pinned_by,
-                            not_followed,
-                            ..place.clone()
-                        };
-                        let document = valid(&report_of(WRITTEN, &Ok(found)));
-                        assert_eq!(document["command"]["from"], from);
-                    }
+                    let found = Found {
+                        agreement: Agreement::of(runtime.running(), &requested, answer),
+                        leads_to: answer.map(leads_to),
+                        runtime,
+                        pinned_by,
+                        not_followed: not_followed.clone(),
+                        ..place.clone()
+                    };
+                    let document = valid(&report_of(WRITTEN, &Ok(found)));
+                    assert_eq!(document["command"]["from"], from);
                 }
             }
         }

@@ -15,23 +15,25 @@ use super::valid_text;
 
 /// A registry with one image under two names: `v1` leads to an index, `single` to its manifest. What it runs is a shell
 /// script.
-struct World {
-    dir: tempfile::TempDir,
-    index: Value,
-    image: Value,
-    registry: Server,
+pub(super) struct World {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) index: Value,
+    pub(super) image: Value,
+    /// One that no name leads to any more.
+    pub(super) old: Value,
+    pub(super) registry: Server,
 }
 
 /// What a step left.
-struct Left {
+pub(super) struct Left {
     code: Option<i32>,
-    stderr: String,
+    pub(super) stderr: String,
     message: Vec<Value>,
     step: Step,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::new("the tests' authority");
         authority.write(dir.path());
@@ -40,17 +42,18 @@ impl World {
         let index = layout.index(std::slice::from_ref(&image));
         layout.tag("v1", &index);
         layout.tag("single", &image);
+        let old = layout.image(architecture(), Command { entrypoint: &["/bin/echo", "old"], cmd: &[] }, &[]);
         let served = Registry { layout: layout.dir().to_owned(), authorization: None };
         let registry =
             Server::handler(Bound::new(), Some(authority.server(LOOPBACK)), move |request| served.answer(request));
-        Self { dir, index, image, registry }
+        Self { dir, index, image, old, registry }
     }
 
-    fn name(&self, image: &str) -> String {
+    pub(super) fn name(&self, image: &str) -> String {
         format!("{}/{image}", self.registry.host())
     }
 
-    fn step(&self, image: &str, flags: &[&str]) -> Step {
+    pub(super) fn step(&self, image: &str, flags: &[&str]) -> Step {
         let host = self.registry.host();
         let certificate = format!("{host}={}", self.dir.path().join("ca.crt").display());
         let image = self.name(image);
@@ -64,7 +67,7 @@ impl World {
     }
 }
 
-fn run(step: Step, script: &str) -> Left {
+pub(super) fn run(step: Step, script: &str) -> Left {
     let status = step.path("status").display().to_string();
     let step = step.env("STATUS", &status);
     let child = step.start(&["--", script]);
@@ -86,7 +89,7 @@ impl Left {
     }
 
     /// The document, which must be valid.
-    fn image(&self) -> Value {
+    pub(super) fn image(&self) -> Value {
         let text = self.text("image.json");
         valid_text(text.strip_suffix('\n').unwrap())
     }
@@ -97,7 +100,7 @@ impl Left {
     }
 
     #[track_caller]
-    fn ended(&self, code: i32, lines: usize) {
+    pub(super) fn ended(&self, code: i32, lines: usize) {
         assert_eq!((self.code, self.stderr.lines().count()), (Some(code), lines), "{}", self.stderr);
         assert_eq!(self.step.path("out").exists(), code == 0);
         assert_eq!(self.step.path("out.err").exists(), code != 0);
@@ -124,7 +127,7 @@ fn expected(world: &World, tag: &str) -> Value {
 }
 
 #[track_caller]
-fn says(document: &Value, expected: &Value) {
+pub(super) fn says(document: &Value, expected: &Value) {
     for (name, value) in expected.as_object().unwrap() {
         assert_eq!(&document[name], value, "{name} in {document:#}");
     }
