@@ -464,7 +464,7 @@ Total: 7 ms
             assert!(text.contains(&format!("Config      sha256:c\n{rows}Credential  ")), "{rows} in\n{text}");
             assert_eq!(text.contains("Cached in   /cache\nCommand "), found.cache.is_some(), "{text}");
         }
-        let failure = Failure { runtime: unread, ..Failure::of("x", "y".to_owned()) };
+        let failure = Failure { runtime: Box::new(unread), ..Failure::of("x", "y".to_owned()) };
         assert!(text(&Err(failure), &[]).contains("\nContainer   not known: no Role\n\nNo source"));
     }
 

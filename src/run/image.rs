@@ -45,14 +45,14 @@ fn of_found(written: &str, found: &Found) -> ImageReport {
         command: Some(Command { from: source(found), pinned_by: found.pinned_by }),
         leads_to: found.leads_to,
         agreement,
-        notes: unread(&found.runtime).into_iter().chain(&found.not_followed).cloned().collect(),
+        notes: unread(&found.runtime).into_iter().chain(found.not_followed.clone()).collect(),
     }
 }
 
 /// Nobody had a command; what the runtime runs may be known all the same.
 fn of_failure(written: &str, failure: &Failure) -> ImageReport {
     let reference = || Some(written.parse::<Reference>().ok()?.to_string());
-    let because = match &failure.runtime {
+    let because = match &*failure.runtime {
         RuntimeWord::NotAsked => Because::NotWanted,
         RuntimeWord::Unread { .. } => Because::NotReported,
         RuntimeWord::Reported { running, .. } if running.is_late() => Because::Late,
@@ -70,7 +70,7 @@ fn of_failure(written: &str, failure: &Failure) -> ImageReport {
         command: None,
         leads_to: None,
         agreement: Agreement::unknown(because),
-        notes: [failure.summary()].into_iter().chain(unread(&failure.runtime).cloned()).collect(),
+        notes: [failure.summary()].into_iter().chain(unread(&failure.runtime)).collect(),
     }
 }
 
@@ -85,9 +85,10 @@ fn runtime(word: &RuntimeWord) -> Option<Runtime> {
     }
 }
 
-fn unread(word: &RuntimeWord) -> Option<&String> {
+/// Why the pod was not read, as a sentence.
+fn unread(word: &RuntimeWord) -> Option<String> {
     match word {
-        RuntimeWord::Unread { reason, .. } => Some(reason),
+        RuntimeWord::Unread { reason, .. } => Some(format!("what the container runs is not known: {reason}")),
         RuntimeWord::NotAsked | RuntimeWord::Reported { .. } => None,
     }
 }
@@ -290,7 +291,8 @@ mod tests {
         ] {
             let report = report_of("busybox:1", &Ok(Found { runtime: runtime.clone(), ..found() }));
             assert_eq!((report.agreement.because, report.notes.len()), (found_because, notes), "{runtime:?}");
-            let failure = Failure { runtime: runtime.clone(), ..Failure::of("busybox:1", "nobody answers".into()) };
+            let failure =
+                Failure { runtime: Box::new(runtime.clone()), ..Failure::of("busybox:1", "nobody answers".into()) };
             let report = report_of("busybox:1", &Err(failure));
             assert_eq!((report.agreement.because, report.notes.len()), (failure_because, notes + 1), "{runtime:?}");
             assert_eq!(report.notes[0], "cannot look up the command of image busybox:1: nobody answers");
@@ -322,7 +324,8 @@ mod tests {
         let noted = files(&spec(&["-image_report_result", "image"]), &Ok(Found { runtime: unread(), ..found() }));
         let noted = noted.unwrap();
         assert!(
-            noted.json.contains("the pod may not be read") && noted.result.unwrap().value.ends_with(r#""notes":[]}"#)
+            noted.json.contains("what the container runs is not known: the pod may not be read")
+                && noted.result.unwrap().value.ends_with(r#""notes":[]}"#)
         );
     }
 

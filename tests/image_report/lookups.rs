@@ -99,7 +99,7 @@ fn what_is_told_of_every_lookup_that_failed_is_valid_and_has_no_command() {
             let asked = Wanted { image: CANONICAL.into(), platform: "linux/amd64".into() };
             for wanted in [None, Some(Box::new(asked))] {
                 let reason = "nobody answers".to_owned();
-                let failure = Failure { wanted, runtime: runtime.clone(), ..Failure::of(written, reason) };
+                let failure = Failure { wanted, runtime: Box::new(runtime.clone()), ..Failure::of(written, reason) };
                 let document = valid(&report_of(written, &Err(failure)));
                 assert_eq!(document["requested"]["written"], written);
                 assert!(document["command"].is_null() && document["match"] == "unknown", "{document}");
