@@ -5,12 +5,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::server::{Answer, Reply, Server};
+use crate::step::Ended;
 use crate::world::{
     Content, Image, World, failed, notes_say, ran_silently, ran_with_warning, reads, says, unreadable, verdict,
 };
 
 /// The `imageID` of an image.
 type Form = fn(&World, &Image) -> String;
+/// One of an image's digests.
+type Of = fn(&Image) -> &String;
 
 /// The tag has moved from `old` to `new`; the node still has this of `old`, and the registry was asked for that.
 fn moved(
@@ -31,7 +34,7 @@ fn moved(
 }
 
 struct Moved {
-    ended: crate::step::Ended,
+    ended: Ended,
     old: Image,
 }
 
@@ -160,12 +163,17 @@ fn a_pinned_index_without_this_platform_leaves_the_tags_image_and_a_warning() {
     says(&ended, &json!({"command": {"pinnedBy": "registry"}}));
 }
 
+/// A step whose tag leads to `new` and whose container runs something of `old`, and what came of it.
+struct Nowhere {
+    world: World,
+    old: Image,
+    new: Image,
+    registry: Server,
+    ended: Ended,
+}
+
 /// What the runtime runs is not in the image's repository, whatever it is asked for as.
-fn nowhere(
-    form: impl Fn(&World, &Image) -> String,
-    lacks: &[&str],
-    flags: &[&str],
-) -> (World, Image, Image, Server, crate::step::Ended) {
+fn nowhere(form: impl Fn(&World, &Image) -> String, lacks: &[&str], flags: &[&str]) -> Nowhere {
     let (world, old, new) = World::of_two();
     let digests = [&old.index, &old.config];
     let content = lacks.iter().fold(Content::tagged(&new), |content, place| {
@@ -174,12 +182,13 @@ fn nowhere(
     let registry = world.serve(content);
     let api = world.pod(&form(&world, &old));
     let ended = world.run(&api, flags);
-    (world, old, new, registry, ended)
+    Nowhere { world, old, new, registry, ended }
 }
 
 #[test]
 fn an_index_that_is_gone_leaves_the_tags_image_and_a_warning() {
-    let (world, old, new, registry, ended) = nowhere(|world, old| world.named(&old.index), &["manifests"], &[]);
+    let Nowhere { world, old, new, registry, ended } =
+        nowhere(|world, old| world.named(&old.index), &["manifests"], &[]);
     ran_with_warning(&ended, &new, &[&old.index, "404"]);
     assert_eq!(
         world.asked(&registry),
@@ -193,7 +202,7 @@ fn an_index_that_is_gone_leaves_the_tags_image_and_a_warning() {
 
 #[test]
 fn an_index_that_is_gone_fails_a_strict_step() {
-    let (world, old, new, registry, ended) =
+    let Nowhere { world, old, registry, ended, .. } =
         nowhere(|world, old| world.named(&old.index), &["manifests"], &["-image_pin_strict"]);
     failed(&ended, &[&old.index, "-image_pin_strict", "404"]);
     assert_eq!(world.asked(&registry)[..2], ["manifests/v1", "manifests/<old index>"]);
@@ -201,12 +210,11 @@ fn an_index_that_is_gone_fails_a_strict_step() {
         &ended,
         &json!({"command": null, "runtime": {"imageID": world.named(&old.index)}, "requested": {"written": world.tagged()}}),
     );
-    drop(new);
 }
 
 #[test]
 fn a_config_that_is_only_on_the_node_leaves_the_tags_image_and_a_warning() {
-    let (world, old, new, registry, ended) = nowhere(|_, old| old.config.clone(), &["blobs"], &[]);
+    let Nowhere { world, old, new, registry, ended } = nowhere(|_, old| old.config.clone(), &["blobs"], &[]);
     ran_with_warning(&ended, &new, &[&old.config]);
     assert_eq!(
         world.asked(&registry),
@@ -217,15 +225,14 @@ fn a_config_that_is_only_on_the_node_leaves_the_tags_image_and_a_warning() {
 
 #[test]
 fn a_config_that_is_only_on_the_node_fails_a_strict_step() {
-    let (_world, old, _new, _registry, ended) =
-        nowhere(|_, old| old.config.clone(), &["blobs"], &["-image_pin_strict"]);
+    let Nowhere { old, ended, .. } = nowhere(|_, old| old.config.clone(), &["blobs"], &["-image_pin_strict"]);
     failed(&ended, &[&old.config, "-image_pin_strict", "404"]);
 }
 
 #[test]
 fn an_id_that_a_storage_made_up_leaves_the_tags_image_and_a_warning() {
     let made_up = |_: &World, old: &Image| old.config.replace("sha256:", "");
-    let (world, old, new, registry, ended) = nowhere(made_up, &["blobs", "manifests"], &[]);
+    let Nowhere { world, old, new, registry, ended } = nowhere(made_up, &["blobs", "manifests"], &[]);
     ran_with_warning(&ended, &new, &[&old.config.replace("sha256:", ""), "404"]);
     assert_eq!(
         world.asked(&registry),
@@ -271,7 +278,7 @@ fn an_image_that_was_deleted_from_the_registry_by_its_tag_alone_still_runs() {
 
 #[test]
 fn an_image_that_is_nowhere_but_on_the_node_is_a_sentence_that_says_both() {
-    let forms: [(Form, fn(&Image) -> &String, &[&str]); 3] = [
+    let forms: [(Form, Of, &[&str]); 3] = [
         (|world, old| world.named(&old.index), |old| &old.index, &["manifests"]),
         (|_, old| old.config.clone(), |old| &old.config, &["blobs"]),
         (|_, old| format!("docker://{}", old.config), |old| &old.config, &["blobs", "manifests"]),
