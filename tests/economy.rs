@@ -44,3 +44,5 @@ mod skip;
 mod step;
 #[path = "support/tls.rs"]
 mod tls;
+#[path = "economy/world.rs"]
+mod world;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use entrypoint::cache::WAIT;
 use entrypoint::credential::Credential;
 use entrypoint::image::Running;
 use entrypoint::registry::{FetchFailure, FetchedImage, Shelf};
@@ -252,7 +253,7 @@ impl LookUp<'_> {
 
     pub fn made(self) -> Result<FetchedImage, FetchFailure> {
         let image = self.place.named(&self.identifier);
-        let open = |dir: &PathBuf| Shelf::open(dir, self.pod, format!("{image} {}", self.place.setup.platform));
+        let open = |dir: &PathBuf| Shelf::open(dir, self.pod, format!("{image} {}", self.place.setup.platform), WAIT);
         let shelf = self.cache.as_ref().map(open).transpose();
         let shelf = shelf.unwrap_or_else(|error| panic!("{}", chain(&error)));
         self.place.setup.fetch_beside(&image, &self.credentials, self.running.as_ref(), shelf.as_ref())
