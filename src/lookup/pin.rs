@@ -124,6 +124,9 @@ impl Attempt<'_> {
 /// What was found before the runtime said what runs, now that it has: the same image. None if it is another.
 pub(super) fn confirmed(held: &Found, word: &RuntimeWord) -> Option<Found> {
     let running = word.running()?.identity.as_ref()?;
+    if held.daemon.is_some() {
+        return Some(of_daemon(held.clone(), word.clone())).filter(|found| found.pinned_by == PinnedBy::PodStatus);
+    }
     let agreement = agreement(held, running)?;
     let pinned_by = PinnedBy::PodStatus;
     Some(Found { runtime: word.clone(), agreement, pinned_by, not_followed: None, ..held.clone() })
