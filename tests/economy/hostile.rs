@@ -7,8 +7,11 @@ use std::path::Path;
 
 use crate::world::{World, asked, told};
 
+/// Puts something at a path.
+type Put = fn(&Path);
+
 /// What can stand in the place of a file, by its name in messages.
-const INSTEAD: [(&str, fn(&Path)); 6] = [
+const INSTEAD: [(&str, Put); 6] = [
     ("a FIFO", |path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap()),
     ("a symbolic link", |path| symlink("/dev/zero", path).unwrap()),
     ("a symbolic link", |path| {
@@ -26,7 +29,7 @@ const INSTEAD: [(&str, fn(&Path)); 6] = [
 ];
 
 /// Puts something in the place of a file, which stays beside it.
-fn replace(path: &Path, instead: fn(&Path)) {
+fn replace(path: &Path, instead: Put) {
     fs::rename(path, path.with_extension("elsewhere")).unwrap();
     instead(path);
 }

@@ -108,7 +108,7 @@ fn by_kubelets_mount_a_step_without_a_token_knows_what_its_own_pod_has_fetched()
         let kubelets = step.path("kubelet/pods").join(pod).join("containers/step-build/5d1e2f3a");
         fs::create_dir_all(kubelets.parent().unwrap()).unwrap();
         let over = step.path("termination");
-        [&kubelets, &over].map(|path| fs::write(path, "").unwrap());
+        [&kubelets, &over].into_iter().for_each(|path| fs::write(path, "").unwrap());
         let mount = r#"mount --bind "$0" "$1" && shift && exec "$@""#;
         let [kubelets, over] = [&kubelets, &over].map(|path| path.to_str().unwrap().to_owned());
         step.under(&["unshare", "-m", "sh", "-c", mount, &kubelets, &over])
