@@ -54,6 +54,18 @@ pub struct Requests {
     pub left_out: u32,
 }
 
+impl Requests {
+    /// These, and others behind them.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        let room = LISTED.saturating_sub(self.listed.len());
+        let too_many = u32::try_from(others.listed.len().saturating_sub(room)).unwrap_or(u32::MAX);
+        self.listed.extend(others.listed.into_iter().take(room));
+        let left_out = self.left_out.saturating_add(others.left_out).saturating_add(too_many);
+        Self { left_out, ..self }
+    }
+}
+
 /// Where requests are noted as they end. Clones note into the same list, which outlives a lookup that is given up.
 #[derive(Debug, Clone, Default)]
 pub struct Trace(Arc<Mutex<Requests>>);

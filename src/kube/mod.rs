@@ -8,7 +8,7 @@ mod api;
 pub mod container;
 mod identity;
 mod in_cluster;
-mod own;
+pub mod own;
 pub mod pod;
 mod reader;
 

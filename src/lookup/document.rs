@@ -54,6 +54,16 @@ pub struct Found {
     pub requests: Requests,
 }
 
+impl Found {
+    /// The same, now that it is known that something else runs, which cannot be had.
+    pub(super) fn without_what_runs(self, failure: Failure) -> Self {
+        match failure.runtime {
+            RuntimeWord::NotAsked => self,
+            runtime => Self { runtime, not_followed: Some(failure.reason), ..self },
+        }
+    }
+}
+
 /// What kubelet reports of the step's container, in the status of its pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RuntimeWord {

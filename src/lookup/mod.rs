@@ -9,6 +9,8 @@ mod document;
 #[cfg(feature = "lookup")]
 mod gather;
 #[cfg(feature = "lookup")]
+mod pin;
+#[cfg(feature = "lookup")]
 mod places;
 #[cfg(feature = "lookup")]
 mod sources;
@@ -23,7 +25,7 @@ pub use document::{Failure, Found, FoundAt, RuntimeWord, Wanted};
 use crate::host::Host;
 use crate::outcome::ChildExit;
 use crate::pause::{self, Pauses};
-use crate::spec::LookupSpec;
+use crate::spec::{ImagePin, LookupSpec};
 use crate::sys::cause::Cause;
 use crate::sys::helper::{Ended, Helper};
 use crate::sys::process::ProcessId;
@@ -38,8 +40,8 @@ pub struct Lookup<'a> {
     spec: &'a LookupSpec,
     host: &'a Host,
     mask: Mask,
-    /// How many attempts have failed.
-    failed: u32,
+    /// How many attempts have been made that were not the last.
+    attempts: u32,
     /// Whether the step's turn has come.
     turn: bool,
     state: State,
@@ -57,19 +59,28 @@ pub enum When {
 #[derive(Debug)]
 enum State {
     /// A child is asking.
-    Asking { helper: Helper, when: When },
-    /// The last attempt failed, and time may mend it.
-    Pausing { until: Instant, failure: Failure },
+    Asking { helper: Helper, when: When, held: Option<Box<Found>> },
+    /// The last attempt did not bring what it might bring later.
+    Pausing { until: Instant, left: Box<Left> },
     /// It is known what came of it.
     Done(Box<Result<Found, Failure>>),
+}
+
+/// What attempts have left behind that were not the last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Left {
+    /// A failure that time may mend.
+    Failed(Failure),
+    /// What was found before kubelet said what the step's container runs.
+    Early(Found),
 }
 
 impl<'a> Lookup<'a> {
     /// Starts the first attempt.
     #[must_use]
     pub fn start(spec: &'a LookupSpec, host: &'a Host, mask: Mask, when: When) -> Self {
-        let state = attempt(spec, host, mask, when);
-        Self { spec, host, mask, failed: 0, turn: when == When::Turn, state }
+        let state = attempt(spec, host, mask, when, None);
+        Self { spec, host, mask, attempts: 0, turn: when == When::Turn, state }
     }
 
     /// The image, as written.
@@ -104,11 +115,22 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    /// The step's turn has come: if what has been tried did not help for now, one last attempt is made at once.
+    /// The step's turn has come. If what has been tried did not help for now, one last attempt is made at once. What was
+    /// found without kubelet's word is used as it is, unless nothing but that will do.
     pub fn turn(&mut self) {
         self.turn = true;
-        if let State::Pausing { .. } = self.state {
-            self.state = attempt(self.spec, self.host, self.mask, When::Turn);
+        let next = match &mut self.state {
+            State::Asking { held, .. } if !is_strict(self.spec) => {
+                held.take().map(|found| State::Done(Box::new(Ok(*found))))
+            }
+            State::Pausing { left, .. } => {
+                let left = left.clone();
+                Some(self.last(*left))
+            }
+            State::Asking { .. } | State::Done(_) => None,
+        };
+        if let Some(next) = next {
+            self.state = next;
         }
     }
 
@@ -116,18 +138,26 @@ impl<'a> Lookup<'a> {
     /// step's turn may be an hour away.
     pub fn advance(&mut self, now: Instant) -> Option<&Failure> {
         match &mut self.state {
-            State::Asking { helper, when } => {
-                let (ended, when) = (helper.advance(now)?, *when);
-                self.state = self.after(ended, when, now);
+            State::Asking { helper, when, held } => {
+                let ended = helper.advance(now)?;
+                let (when, held) = (*when, held.take());
+                self.state = self.after(ended, when, held, now);
                 match &self.state {
-                    State::Pausing { failure, .. } => Some(failure),
+                    State::Pausing { left, .. } => match &**left {
+                        Left::Failed(failure) => Some(failure),
+                        Left::Early(_) => None,
+                    },
                     State::Done(result) => result.as_ref().as_ref().err(),
                     State::Asking { .. } => None,
                 }
             }
-            State::Pausing { until, .. } => {
+            State::Pausing { until, left } => {
                 if *until <= now {
-                    self.state = attempt(self.spec, self.host, self.mask, When::Waiting);
+                    let held = match &**left {
+                        Left::Early(found) => Some(Box::new(found.clone())),
+                        Left::Failed(_) => None,
+                    };
+                    self.state = self.attempt(When::Waiting, held);
                 }
                 None
             }
@@ -144,30 +174,75 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    /// What follows from the end of an attempt that was made `when`.
-    fn after(&mut self, ended: Ended, when: When, now: Instant) -> State {
-        match read(self.spec, ended) {
-            Err(failure) if failure.retryable && when == When::Waiting => {
-                if self.turn {
-                    return attempt(self.spec, self.host, self.mask, When::Turn);
-                }
-                let pause = PAUSES.behind(self.failed, pause::some_number());
-                self.failed = self.failed.saturating_add(1);
-                match now.checked_add(pause) {
-                    Some(until) => State::Pausing { until, failure },
-                    None => State::Done(Box::new(Err(failure))),
-                }
-            }
-            result => State::Done(Box::new(result)),
+    /// What follows from the end of an attempt that was made `when`; `held` is what had been found before it.
+    fn after(&mut self, ended: Ended, when: When, held: Option<Box<Found>>, now: Instant) -> State {
+        let left = match what_follows(read(self.spec, ended), when, held.map(|held| *held), is_strict(self.spec)) {
+            Next::Done(result) => return State::Done(Box::new(result)),
+            Next::Again(left) => left,
+        };
+        if self.turn {
+            return self.last(left);
         }
+        let pause = PAUSES.behind(self.attempts, pause::some_number());
+        self.attempts = self.attempts.saturating_add(1);
+        match now.checked_add(pause) {
+            Some(until) => State::Pausing { until, left: Box::new(left) },
+            None => self.last(left),
+        }
+    }
+
+    /// What the turn makes of what there is: it is used, or one last attempt is made.
+    fn last(&self, left: Left) -> State {
+        match left {
+            Left::Early(found) if is_strict(self.spec) => self.attempt(When::Turn, Some(Box::new(found))),
+            Left::Early(found) => State::Done(Box::new(Ok(found))),
+            Left::Failed(_) => self.attempt(When::Turn, None),
+        }
+    }
+
+    /// Makes an attempt.
+    fn attempt(&self, when: When, held: Option<Box<Found>>) -> State {
+        attempt(self.spec, self.host, self.mask, when, held)
+    }
+}
+
+/// Whether nothing but the image will do that kubelet reports.
+fn is_strict(spec: &LookupSpec) -> bool {
+    spec.pin == ImagePin::Strict
+}
+
+/// What becomes of a lookup behind an attempt.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// It is over.
+    Done(Result<Found, Failure>),
+    /// There is to be another attempt.
+    Again(Left),
+}
+
+/// What follows from an attempt's result; `held` is what had been found before it, and lacked only kubelet's word.
+fn what_follows(result: Result<Found, Failure>, when: When, held: Option<Found>, strict: bool) -> Next {
+    match (result, when, held) {
+        (result, When::Turn, _) => Next::Done(result),
+        (Ok(found), When::Waiting, _) if found.runtime.may_come() => Next::Again(Left::Early(found)),
+        (Ok(found), When::Waiting, _) => Next::Done(Ok(found)),
+        (Err(failure), When::Waiting, None) if failure.retryable => Next::Again(Left::Failed(failure)),
+        (Err(failure), When::Waiting, None) => Next::Done(Err(failure)),
+        // What runs is another image, and that cannot be had: for now, or at all.
+        (Err(failure), When::Waiting, Some(held)) if failure.retryable => {
+            Next::Again(Left::Early(held.without_what_runs(failure)))
+        }
+        (Err(failure), When::Waiting, Some(_)) if strict => Next::Done(Err(failure)),
+        (Err(failure), When::Waiting, Some(held)) => Next::Done(Ok(held.without_what_runs(failure))),
     }
 }
 
 /// Forks the child of one attempt. A child that cannot be made is a failed lookup like any other.
-fn attempt(spec: &LookupSpec, host: &Host, mask: Mask, when: When) -> State {
+fn attempt(spec: &LookupSpec, host: &Host, mask: Mask, when: When, held: Option<Box<Found>>) -> State {
     let parent = std::process::id();
-    match Helper::start(spec.timeout, |pipe| ask_in_child(spec, host, when, pipe, parent, &mask)) {
-        Ok(helper) => State::Asking { helper, when },
+    let known = held.as_deref();
+    match Helper::start(spec.timeout, |pipe| ask_in_child(spec, host, when, known, pipe, parent, &mask)) {
+        Ok(helper) => State::Asking { helper, when, held },
         Err(error) => {
             let reason = format!("the lookup's process cannot be started: {}", Cause(&error));
             State::Done(Box::new(Err(Failure::of(&spec.image, reason))))
@@ -201,14 +276,22 @@ fn death(number: i32) -> String {
 
 /// The child's life.
 #[cfg(feature = "lookup")]
-fn ask_in_child(spec: &LookupSpec, host: &Host, when: When, pipe: std::fs::File, parent: u32, mask: &Mask) -> u8 {
+fn ask_in_child(
+    spec: &LookupSpec,
+    host: &Host,
+    when: When,
+    held: Option<&Found>,
+    pipe: std::fs::File,
+    parent: u32,
+    mask: &Mask,
+) -> u8 {
     let Ok(pipe) = crate::sys::isolation::isolate(pipe, parent, mask) else { return 1 };
-    u8::from(document::write(pipe, &ask::ask(spec, host, when)).is_err())
+    u8::from(document::write(pipe, &ask::ask(spec, host, when, held)).is_err())
 }
 
 /// Without the feature `lookup` the command line refuses `-image`, so this child is never made.
 #[cfg(not(feature = "lookup"))]
-fn ask_in_child(spec: &LookupSpec, _: &Host, _: When, pipe: std::fs::File, _: u32, _: &Mask) -> u8 {
+fn ask_in_child(spec: &LookupSpec, _: &Host, _: When, _: Option<&Found>, pipe: std::fs::File, _: u32, _: &Mask) -> u8 {
     let failure = Failure::of(&spec.image, "this entrypoint was built without the feature lookup".to_owned());
     u8::from(document::write(pipe, &Err(failure)).is_err())
 }

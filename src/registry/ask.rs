@@ -14,7 +14,7 @@ use super::traced::traced;
 use super::{ClientCertificate, Refusal, RegistryError, Settings, Telling, retry_after};
 use crate::credential::{Note, Proof};
 use crate::http::{HttpError, Network, Proxies, Trust, Unanswered, is_named, read_body};
-use crate::image::shown;
+use crate::image::{Digest, shown};
 use crate::secret::Secret;
 use crate::secrets::{HIDDEN_WHOLLY, Secrets};
 use crate::sys::cause::chain;
@@ -53,14 +53,15 @@ struct Trusting {
 }
 
 /// What is asked.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Question<'q> {
     pub(super) what: What,
+    pub(super) method: Method,
     pub(super) accept: Option<&'static str>,
     pub(super) authorization: Option<&'q HeaderValue>,
     /// Whether that proves who the pod is; nobody's token does not.
     pub(super) proves: bool,
-    /// A form to post, instead of a GET. It holds a secret, and is never sent along a redirect.
+    /// A form to post. It holds a secret, and is never sent along a redirect.
     pub(super) form: Option<&'q Secret>,
 }
 
@@ -81,6 +82,11 @@ impl Answer {
     /// The text of a header's first line.
     pub(super) fn content_type(&self) -> Option<&str> {
         self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
+    }
+
+    /// The digest that the registry says the document has, if it says one that can be used.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        self.headers.get("docker-content-digest")?.to_str().ok()?.parse().ok()
     }
 
     /// The texts of all lines of a header.
@@ -214,8 +220,7 @@ impl<'a> Asker<'a> {
         let host = host_and_port(url);
         self.last = url.clone();
         let client = self.client(url)?;
-        let method = if question.form.is_some() { Method::POST } else { Method::GET };
-        let mut request = client.request(method.clone(), url.clone());
+        let mut request = client.request(question.method.clone(), url.clone());
         if let Some(accept) = question.accept {
             request = request.header(ACCEPT, accept);
         }
@@ -228,7 +233,8 @@ impl<'a> Asker<'a> {
         if let Some(form) = question.form {
             request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.expose().to_owned());
         }
-        let asked = self.trace.begin(question.what.noun(), method.as_str(), self.traced(url, question.what, start));
+        let asked =
+            self.trace.begin(question.what.noun(), question.method.as_str(), self.traced(url, question.what, start));
         let response = match request.send().await.map_err(Unanswered::from) {
             Ok(response) => response,
             Err(error) => {
@@ -270,7 +276,7 @@ impl<'a> Asker<'a> {
         traced(url, what, (!ours).then_some(self.secrets))
     }
 
-    fn note_once(&mut self, note: Note) {
+    pub(super) fn note_once(&mut self, note: Note) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }

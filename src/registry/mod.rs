@@ -8,13 +8,16 @@ mod challenge;
 mod client;
 mod error;
 pub mod node_files;
+mod pinned;
 mod place;
 mod retry_after;
 mod route;
 mod routes;
+mod session;
 mod shelf;
 mod token;
 mod traced;
+mod walk;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -132,13 +135,22 @@ pub struct FetchedImage {
     /// Who said which image it is.
     pub pinned_by: PinnedBy,
     /// Why it is not the image that the runtime runs, where that was wanted.
-    pub not_followed: Option<String>,
+    pub not_followed: Option<NotFollowed>,
     /// Whether its config was on the shelf.
     pub from_shelf: bool,
     /// The source of the credential that the registry accepted; `None` when none was needed.
     pub credential: Option<String>,
     /// What became of each credential, and what else there is to tell.
     pub notes: Vec<Note>,
+}
+
+/// Why an image is not the one that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotFollowed {
+    /// The reason, as a sentence.
+    pub reason: String,
+    /// Whether asking again may help.
+    pub retryable: bool,
 }
 
 /// Why a registry said nothing of use about an image.
