@@ -30,7 +30,7 @@ pub(super) fn ask(spec: &LookupSpec, host: &Host, when: When, held: Option<&Foun
     // Last: whoever was asked may repeat what somebody else was shown.
     match asked {
         Ok(found) => Ok(Found { requests: found.requests.clone().and(requests), ..found }.without(&secrets)),
-        Err(failure) => Err(Failure { requests, ..failure }.without(&secrets)),
+        Err(failure) => Err(Failure { requests: Box::new(requests), ..failure }.without(&secrets)),
     }
 }
 
@@ -98,7 +98,7 @@ impl Attempt<'_> {
         }
         match pin::strict_refusal(&word) {
             Some((reason, retryable)) if self.is_strict() && (!retryable || self.when == When::Turn) => {
-                Err(Failure { retryable, runtime: word, ..Failure::of(&self.spec.image, reason) })
+                Err(Failure { retryable, runtime: Box::new(word), ..Failure::of(&self.spec.image, reason) })
             }
             // It may come yet, or will never come: then there is nothing better than this.
             Some(_) | None => Ok(Found { runtime: word, ..held.clone() }),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Write;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -57,9 +58,11 @@ pub struct Found {
 impl Found {
     /// The same, now that it is known that something else runs, which cannot be had.
     pub(super) fn without_what_runs(self, failure: Failure) -> Self {
-        match failure.runtime {
+        match *failure.runtime {
             RuntimeWord::NotAsked => self,
-            runtime => Self { runtime, not_followed: Some(failure.reason), ..self },
+            runtime @ (RuntimeWord::Unread { .. } | RuntimeWord::Reported { .. }) => {
+                Self { runtime, not_followed: Some(failure.reason), ..self }
+            }
         }
     }
 }
@@ -127,12 +130,14 @@ pub struct Failure {
     pub reason: String,
     /// Whether asking again later may help.
     pub retryable: bool,
+    /// Not before that much time has passed, as those who were asked wish.
+    pub retry_after: Option<Duration>,
     /// What kubelet reports of the step's container.
-    pub runtime: RuntimeWord,
+    pub runtime: Box<RuntimeWord>,
     /// What became of every source that was asked.
     pub notes: Vec<Note>,
     /// Every request that was made, if the child came to tell.
-    pub requests: Requests,
+    pub requests: Box<Requests>,
 }
 
 /// What a registry is asked for.
@@ -153,9 +158,10 @@ impl Failure {
             wanted: None,
             reason,
             retryable: false,
-            runtime: RuntimeWord::NotAsked,
+            retry_after: None,
+            runtime: Box::default(),
             notes: Vec::new(),
-            requests: Requests::default(),
+            requests: Box::default(),
         }
     }
 
@@ -239,7 +245,8 @@ mod tests {
                 trace.requests()
             },
         };
-        for result in [Ok(found), Err(Failure::of("x", "y".into()))] {
+        let later = Failure { retry_after: Some(Duration::MAX), ..Failure::of("x", "y".into()) };
+        for result in [Ok(found), Err(Failure::of("x", "y".into())), Err(later)] {
             let mut pipe = Vec::new();
             write(&mut pipe, &result).unwrap();
             assert_eq!(read(&pipe).unwrap(), result);
