@@ -54,7 +54,9 @@ fn without_a_cache_each_lookup_that_is_too_many_fails_and_says_why() {
     assert_eq!((whole.lookups, whole.counts.manifests, whole.retries), (80, 60, 0), "{result:#?}");
     assert_eq!((whole.counts.refused, whole.failed), (20, 20), "{result:#?}");
     for sentence in &result.sentences {
-        assert!(sentence.contains("asks for a pause of 18000 s: 429 TOOMANYREQUESTS"), "{sentence}");
+        for part in ["100 requests in 6 hours, 0 left", "asks for a pause of 18000 s", "429 TOOMANYREQUESTS"] {
+            assert!(sentence.contains(part), "{part}: {sentence}");
+        }
     }
 }
 
