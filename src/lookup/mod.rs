@@ -34,6 +34,9 @@ use crate::sys::signals::{self, Mask};
 /// Between two attempts.
 const PAUSES: Pauses = Pauses { shortest: Duration::from_secs(1), longest: Duration::from_secs(60) };
 
+/// The longest pause that those who were asked are granted. What chance adds comes on top.
+const GRANTED: Duration = Duration::from_secs(15 * 60);
+
 /// A lookup in progress: one child per attempt, pauses between them, and what came of it in the end.
 #[derive(Debug)]
 pub struct Lookup<'a> {
@@ -72,7 +75,7 @@ enum Left {
     /// A failure that time may mend.
     Failed(Failure),
     /// What was found before kubelet said what the step's container runs.
-    Early(Found),
+    Early(Box<Found>),
 }
 
 impl<'a> Lookup<'a> {
@@ -154,7 +157,7 @@ impl<'a> Lookup<'a> {
             State::Pausing { until, left } => {
                 if *until <= now {
                     let held = match &**left {
-                        Left::Early(found) => Some(Box::new(found.clone())),
+                        Left::Early(found) => Some(found.clone()),
                         Left::Failed(_) => None,
                     };
                     self.state = self.attempt(When::Waiting, held);
@@ -176,14 +179,20 @@ impl<'a> Lookup<'a> {
 
     /// What follows from the end of an attempt that was made `when`; `held` is what had been found before it.
     fn after(&mut self, ended: Ended, when: When, held: Option<Box<Found>>, now: Instant) -> State {
-        let left = match what_follows(read(self.spec, ended), when, held.map(|held| *held), is_strict(self.spec)) {
-            Next::Done(result) => return State::Done(Box::new(result)),
+        let result = read(self.spec, ended);
+        let asked = result.as_ref().err().and_then(|failure| failure.retry_after);
+        let mut left = match what_follows(result, when, held.map(|held| *held), is_strict(self.spec)) {
+            Next::Done(result) => return State::Done(result),
             Next::Again(left) => left,
         };
         if self.turn {
             return self.last(left);
         }
-        let pause = PAUSES.behind(self.attempts, pause::some_number());
+        let pause = pause_behind(self.attempts, asked, pause::some_number());
+        if let (Left::Failed(failure), Some(_)) = (&mut left, asked) {
+            let next = format!("; the next attempt is in {} s, or at the step's turn", pause.as_secs());
+            failure.reason.push_str(&next);
+        }
         self.attempts = self.attempts.saturating_add(1);
         match now.checked_add(pause) {
             Some(until) => State::Pausing { until, left: Box::new(left) },
@@ -194,8 +203,8 @@ impl<'a> Lookup<'a> {
     /// What the turn makes of what there is: it is used, or one last attempt is made.
     fn last(&self, left: Left) -> State {
         match left {
-            Left::Early(found) if is_strict(self.spec) => self.attempt(When::Turn, Some(Box::new(found))),
-            Left::Early(found) => State::Done(Box::new(Ok(found))),
+            Left::Early(found) if is_strict(self.spec) => self.attempt(When::Turn, Some(found)),
+            Left::Early(found) => State::Done(Box::new(Ok(*found))),
             Left::Failed(_) => self.attempt(When::Turn, None),
         }
     }
@@ -215,7 +224,7 @@ fn is_strict(spec: &LookupSpec) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     /// It is over.
-    Done(Result<Found, Failure>),
+    Done(Box<Result<Found, Failure>>),
     /// There is to be another attempt.
     Again(Left),
 }
@@ -223,18 +232,25 @@ enum Next {
 /// What follows from an attempt's result; `held` is what had been found before it, and lacked only kubelet's word.
 fn what_follows(result: Result<Found, Failure>, when: When, held: Option<Found>, strict: bool) -> Next {
     match (result, when, held) {
-        (result, When::Turn, _) => Next::Done(result),
-        (Ok(found), When::Waiting, _) if found.runtime.may_come() => Next::Again(Left::Early(found)),
-        (Ok(found), When::Waiting, _) => Next::Done(Ok(found)),
+        (result, When::Turn, _) => Next::Done(Box::new(result)),
+        (Ok(found), When::Waiting, _) if found.runtime.may_come() => Next::Again(Left::Early(Box::new(found))),
+        (Ok(found), When::Waiting, _) => Next::Done(Box::new(Ok(found))),
         (Err(failure), When::Waiting, None) if failure.retryable => Next::Again(Left::Failed(failure)),
-        (Err(failure), When::Waiting, None) => Next::Done(Err(failure)),
+        (Err(failure), When::Waiting, None) => Next::Done(Box::new(Err(failure))),
         // What runs is another image, and that cannot be had: for now, or at all.
         (Err(failure), When::Waiting, Some(held)) if failure.retryable => {
-            Next::Again(Left::Early(held.without_what_runs(failure)))
+            Next::Again(Left::Early(Box::new(held.without_what_runs(failure))))
         }
-        (Err(failure), When::Waiting, Some(_)) if strict => Next::Done(Err(failure)),
-        (Err(failure), When::Waiting, Some(held)) => Next::Done(Ok(held.without_what_runs(failure))),
+        (Err(failure), When::Waiting, Some(_)) if strict => Next::Done(Box::new(Err(failure))),
+        (Err(failure), When::Waiting, Some(held)) => Next::Done(Box::new(Ok(held.without_what_runs(failure)))),
     }
+}
+
+/// The pause behind this many attempts and another one: what those who were asked wish is heeded up to a limit, as they may
+/// wish for a day.
+fn pause_behind(attempts: u32, asked: Option<Duration>, random: u32) -> Duration {
+    let own = PAUSES.behind(attempts, random);
+    asked.map_or(own, |asked| own.max(pause::not_before(asked.min(GRANTED), PAUSES.shortest, random)))
 }
 
 /// Forks the child of one attempt. A child that cannot be made is a failed lookup like any other.
@@ -302,6 +318,35 @@ mod tests {
     use crate::image::Running;
 
     #[test]
+    fn the_next_attempt_comes_not_before_the_time_that_was_asked_for() {
+        let seconds = Duration::from_secs;
+        for (failures, asked, shortest, longest) in [
+            (0, None, 1, 2),
+            (0, Some(0), 1, 2),
+            (0, Some(2), 2, 3),
+            (0, Some(60), 60, 75),
+            (0, Some(600), 600, 750),
+            // A limit of six hours is asked again every quarter of an hour.
+            (0, Some(21_600), 900, 1_125),
+            (0, Some(u64::MAX), 900, 1_125),
+            // Its own pauses are longer by now.
+            (9, Some(5), 45, 60),
+            (u32::MAX, None, 45, 60),
+        ] {
+            for random in [0, 1, 499, 500_000, 1_000_000, u32::MAX] {
+                let pause = pause_behind(failures, asked.map(seconds), random);
+                let expected = seconds(shortest)..=seconds(longest);
+                assert!(expected.contains(&pause), "{failures} {asked:?} {random}: {pause:?}");
+            }
+            let alike = (0..1_000_000).step_by(1_001).map(|random| pause_behind(failures, asked.map(seconds), random));
+            let mut alike: Vec<_> = alike.collect();
+            alike.sort_unstable();
+            alike.dedup();
+            assert!(alike.len() > 100, "{failures} {asked:?}");
+        }
+    }
+
+    #[test]
     fn only_a_kill_is_suspected_to_be_the_out_of_memory_killer_s() {
         assert_eq!(death(libc::SIGSEGV), "the lookup's process was killed by SIGSEGV before it had an answer");
         let kill = death(libc::SIGKILL);
@@ -331,7 +376,7 @@ mod tests {
     }
 
     fn failed(retryable: bool, letter: char) -> Failure {
-        Failure { retryable, runtime: word(letter), ..Failure::of("x", "no".into()) }
+        Failure { retryable, runtime: Box::new(word(letter)), ..Failure::of("x", "no".into()) }
     }
 
     /// What follows, in words; an image by its name, and one that is not what runs with why.
@@ -341,10 +386,12 @@ mod tests {
             None => found.image,
         };
         match what_follows(result, when, held, strict) {
-            Next::Done(Ok(found)) => format!("done {}", named(found)),
-            Next::Done(Err(failure)) => format!("failed {}", failure.reason),
+            Next::Done(result) => match *result {
+                Ok(found) => format!("done {}", named(found)),
+                Err(failure) => format!("failed {}", failure.reason),
+            },
             Next::Again(Left::Failed(failure)) => format!("again, failed {}", failure.reason),
-            Next::Again(Left::Early(found)) => format!("again, holding {}", named(found)),
+            Next::Again(Left::Early(found)) => format!("again, holding {}", named(*found)),
         }
     }
 

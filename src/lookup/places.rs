@@ -14,6 +14,7 @@ use crate::credential::Note;
 use crate::image::agreement::Because;
 use crate::image::platform;
 use crate::image::{Agreement, Running, shown};
+use crate::pause;
 use crate::registry::node_files::{self, NodeFileError};
 use crate::registry::{
     self, Aim, ClientCertificate, FetchedImage, NotFollowed, Patience, Places, RegistryError, Retry, Route, Rules,
@@ -24,7 +25,8 @@ use crate::sys::cause::chain;
 use crate::trace::Requests;
 
 /// How long transient failures of a place are borne where there is another one to ask: a blip, and no more.
-const BRIEFLY: Patience = Patience { tries: 2, first_pause: Duration::from_secs(1), budget: Duration::from_secs(1) };
+const BRIEFLY: Patience =
+    Patience { tries: 2, first_pause: Duration::from_secs(1), budget: Duration::from_secs(1), chance: 0 };
 
 /// A place that does not have the image.
 struct Without {
@@ -32,8 +34,16 @@ struct Without {
     own: bool,
     /// The place and why it was asked, and what came of it.
     said: Note,
+    missed: Missed,
+}
+
+/// Whether an image that a place does not have may be there later.
+#[derive(Debug, Clone, Copy)]
+struct Missed {
     /// Whether time may mend it.
     retryable: bool,
+    /// The pause that the place asks for.
+    retry_after: Option<Duration>,
 }
 
 /// Asks every place for the image, in order. A place that is dead, or has something else, leaves the next one its share of
@@ -57,7 +67,12 @@ pub(super) async fn ask(attempt: Attempt<'_>, known: Option<RuntimeWord>) -> Res
         // While the step waits it may come yet, and what the registry has is good to know.
         && !(retryable && attempt.when == When::Waiting)
     {
-        return Err(Failure { retryable, runtime: word, notes: story, ..Failure::of(&attempt.spec.image, reason) });
+        return Err(Failure {
+            retryable,
+            runtime: Box::new(word),
+            notes: story,
+            ..Failure::of(&attempt.spec.image, reason)
+        });
     }
     let shelf = attempt.shelf(routes.len(), &mut story);
     let mut without = Vec::new();
@@ -68,6 +83,7 @@ pub(super) async fn ask(attempt: Attempt<'_>, known: Option<RuntimeWord>) -> Res
         }
         let (alone, others) = (routes.len() == 1, routes.len() - index - 1);
         let patience = if others == 0 { Patience::default() } else { BRIEFLY };
+        let patience = Patience { chance: pause::some_number(), ..patience };
         let settings = Settings { patience, ..settings.clone() };
         let share = attempt.left() / u32::try_from(others + 1).unwrap_or(u32::MAX);
         let known = story.len();
@@ -76,7 +92,7 @@ pub(super) async fn ask(attempt: Attempt<'_>, known: Option<RuntimeWord>) -> Res
         let asking = attempt.ask_place(&place, &pod, identities.as_mut(), &mut story);
         let asked = tokio::time::timeout(share, asking).await.unwrap_or_else(|_| {
             story.extend(registry::in_force(attempt.network, route));
-            Err((attempt.no_answer(route, share, alone), true))
+            Err((attempt.no_answer(route, share, alone), Missed { retryable: true, retry_after: None }))
         });
         let told = story.split_off(known).into_iter();
         // Sources that have nothing for one place have nothing for the next one either: that is told once.
@@ -89,14 +105,15 @@ pub(super) async fn ask(attempt: Attempt<'_>, known: Option<RuntimeWord>) -> Res
                 Some(NotFollowed { reason, retryable }) => {
                     let said = Note::new(named(), reason.clone());
                     story.push(said.clone());
-                    without.push(Without { own: attempt.is_own(route), said, retryable: *retryable });
+                    let missed = Missed { retryable: *retryable, retry_after: None };
+                    without.push(Without { own: attempt.is_own(route), said, missed });
                     second_best.get_or_insert((route, image));
                 }
             },
-            Err((reason, retryable)) => {
+            Err((reason, missed)) => {
                 let said = Note::new(named(), reason);
                 story.push(said.clone());
-                without.push(Without { own: attempt.is_own(route), said, retryable });
+                without.push(Without { own: attempt.is_own(route), said, missed });
             }
         }
     }
@@ -196,15 +213,15 @@ impl Attempt<'_> {
         identities
     }
 
-    /// Asks one place. A failure is a sentence, and whether time may mend it. Notes are left behind as they come, so that
-    /// they are there when the time is up.
+    /// Asks one place. A failure is a sentence, and whether time may mend it and when. Notes are left behind as they come, so
+    /// that they are there when the time is up.
     async fn ask_place(
         &self,
         place: &Place<'_>,
         pod: &Pod<'_>,
         mut identities: Option<&mut Identities<'_>>,
         story: &mut Vec<Note>,
-    ) -> Result<FetchedImage, (String, bool)> {
+    ) -> Result<FetchedImage, (String, Missed)> {
         let Self { network, reference, wanted, trace, secrets, .. } = *self;
         let Place { route, settings, running, shelf } = *place;
         let gathered = if route.credentials { pod.gather(&route.reference, story).await } else { Gathered::nothing() };
@@ -230,7 +247,7 @@ impl Attempt<'_> {
                      give the program with -entrypoint",
                 );
             }
-            (reason, retryable)
+            (reason, Missed { retryable, retry_after: error.retry_after() })
         })
     }
 
@@ -291,7 +308,8 @@ impl Attempt<'_> {
 
     /// The failure of every place as one: the image's own registry first, which people know.
     fn failure(&self, mut without: Vec<Without>, runtime: RuntimeWord, mut notes: Vec<Note>) -> Failure {
-        let retryable = without.iter().any(|without| without.retryable);
+        let retryable = without.iter().any(|without| without.missed.retryable);
+        let retry_after = without.iter().filter_map(|without| without.missed.retry_after).min();
         notes.retain(|note| !without.iter().any(|without| without.said == *note));
         without.sort_by_key(|without| !without.own);
         let reason = match without.as_slice() {
@@ -299,6 +317,6 @@ impl Attempt<'_> {
             [Without { own: true, said, .. }] => said.outcome.clone(),
             all => all.iter().map(|without| without.said.to_string()).collect::<Vec<_>>().join("; "),
         };
-        Failure { retryable, runtime, notes, ..Failure::of(&self.spec.image, reason) }
+        Failure { retryable, retry_after, runtime: Box::new(runtime), notes, ..Failure::of(&self.spec.image, reason) }
     }
 }

@@ -31,8 +31,8 @@ pub(super) async fn ask(attempt: Attempt<'_>, mut known: Option<RuntimeWord>) ->
         match asked {
             Ok(found) => return Ok(failures.told_by(found)),
             Err(failure) => {
-                if failure.runtime != RuntimeWord::NotAsked {
-                    known = Some(failure.runtime.clone());
+                if *failure.runtime != RuntimeWord::NotAsked {
+                    known = Some((*failure.runtime).clone());
                 }
                 failures.add(attempt.named(*source), failure);
             }
@@ -61,8 +61,10 @@ struct Failures {
     notes: Vec<Note>,
     /// Whether any may have it later.
     retryable: bool,
+    /// The shortest pause that any asks for.
+    retry_after: Option<Duration>,
     /// What kubelet reports, as far as any has read it.
-    runtime: RuntimeWord,
+    runtime: Box<RuntimeWord>,
 }
 
 impl Failures {
@@ -70,7 +72,8 @@ impl Failures {
         self.reasons.push(Note::new(source, failure.reason));
         self.notes.extend(failure.notes);
         self.retryable |= failure.retryable;
-        if failure.runtime != RuntimeWord::NotAsked {
+        self.retry_after = [self.retry_after, failure.retry_after].into_iter().flatten().min();
+        if *failure.runtime != RuntimeWord::NotAsked {
             self.runtime = failure.runtime;
         }
     }
@@ -87,7 +90,13 @@ impl Failures {
         let reasons: Vec<String> = self.reasons.iter().map(reason).collect();
         let reason =
             if reasons.is_empty() { "-image_sources names nobody to ask".to_owned() } else { reasons.join("; ") };
-        Failure { retryable: self.retryable, runtime: self.runtime, notes: self.notes, ..Failure::of(image, reason) }
+        Failure {
+            retryable: self.retryable,
+            retry_after: self.retry_after,
+            runtime: self.runtime,
+            notes: self.notes,
+            ..Failure::of(image, reason)
+        }
     }
 }
 
@@ -111,7 +120,7 @@ impl Attempt<'_> {
             word = self.awaited_word(word).await;
         }
         let refused = |word: &RuntimeWord, reason, retryable| {
-            Err(Failure { retryable, runtime: word.clone(), ..Failure::of(&self.spec.image, reason) })
+            Err(Failure { retryable, runtime: Box::new(word.clone()), ..Failure::of(&self.spec.image, reason) })
         };
         if self.is_strict()
             && let Some((reason, retryable)) = strict_refusal(&word)
@@ -197,5 +206,20 @@ mod tests {
         let two = two.together("x");
         let expected = ("Docker daemon: asleep; registry r: not there", true, 2);
         assert_eq!((two.reason.as_str(), two.retryable, two.notes.len()), expected);
+    }
+
+    #[test]
+    fn of_several_sources_the_shortest_pause_counts_that_one_asks_for() {
+        let seconds = |seconds: Option<u64>| seconds.map(Duration::from_secs);
+        for (asked, shortest) in
+            [(&[None, None][..], None), (&[None, Some(60)], Some(60)), (&[Some(60), Some(7), None, Some(90)], Some(7))]
+        {
+            let mut failures = Failures::default();
+            for pause in asked {
+                let failure = Failure { retry_after: seconds(*pause), ..Failure::of("x", "busy".to_owned()) };
+                failures.add("registry r".to_owned(), failure);
+            }
+            assert_eq!(failures.together("x").retry_after, seconds(shortest), "{asked:?}");
+        }
     }
 }

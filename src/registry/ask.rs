@@ -1,17 +1,16 @@
 //! One question to a registry or to whom it names: tried again when that helps, redirects by hand, a bounded answer.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
-};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, StatusCode, Url};
 
 use super::error::{WORDS, What, words};
+use super::limits::Limits;
 use super::place::{self, Purpose, host_and_port, same_origin};
 use super::traced::traced;
-use super::{ClientCertificate, Refusal, RegistryError, Settings, Telling, retry_after};
+use super::{ClientCertificate, Patience, Refusal, RegistryError, Settings, Telling, retry_after};
 use crate::credential::{Note, Proof};
 use crate::http::{HttpError, Network, Proxies, Trust, Unanswered, is_named, read_body};
 use crate::image::{Digest, shown};
@@ -72,6 +71,8 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     /// An error's own words.
     words: Option<String>,
+    /// What a 429's headers say.
+    limits: Limits,
     /// Who answered in the end.
     pub(super) host: String,
     /// Whether that is whom the question was put to: nobody else's challenge is met.
@@ -96,15 +97,14 @@ impl Answer {
 
     /// The pause that the server asks for.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok());
-        retry_after::pause(text(RETRY_AFTER)?, text(DATE), SystemTime::now())
+        retry_after::of(&self.headers)
     }
 
     /// The answer as a refusal.
     pub(super) fn refusal(&self, what: What) -> Box<Refusal> {
-        let refusal =
-            Refusal { what, host: self.host.clone(), status: self.status.as_u16(), words: self.words.clone() };
-        Box::new(refusal)
+        let (host, status) = (self.host.clone(), self.status.as_u16());
+        let (words, limits, retry_after) = (self.words.clone(), self.limits.clone(), self.retry_after());
+        Box::new(Refusal { what, host, status, words, limits, retry_after })
     }
 
     /// The statuses that pass by themselves, as in `pkg/v1/remote` of google/go-containerregistry.
@@ -143,9 +143,16 @@ impl<'a> Asker<'a> {
         Some(if self.secrets.hold(&words) { HIDDEN_WHOLLY.to_owned() } else { shown(&words, WORDS) })
     }
 
+    /// What the headers of a 429 say; a pause that is asked for is told by itself.
+    fn limits(&self, headers: &HeaderMap) -> Limits {
+        let asks = retry_after::of(headers).is_some();
+        let told = headers.iter().filter(|(name, _)| !(asks && **name == RETRY_AFTER));
+        Limits::read(told.map(|(name, value)| (name.as_str(), value.as_bytes())), |text| self.secrets.hold(text))
+    }
+
     /// Puts a question, again after a pause if the failure is one that passes.
     pub(super) async fn ask(&mut self, url: &Url, question: &Question<'_>) -> Result<Answer, RegistryError> {
-        let mut pause = self.settings.patience.first_pause;
+        let Patience { tries: most, first_pause: mut own, chance, .. } = self.settings.patience;
         let mut tries = 1;
         loop {
             let outcome = self.follow(url, question).await;
@@ -156,17 +163,15 @@ impl<'a> Asker<'a> {
                 Err(error) if error.is_broken_off() => (None, "the connection broke".to_owned()),
                 Ok(_) | Err(_) => return outcome,
             };
-            let wait = asked_for.unwrap_or(pause);
-            if tries >= self.settings.patience.tries || wait > self.pauses_left {
-                return outcome;
-            }
+            let wait = retry_after::fitting(asked_for, own, self.pauses_left, chance);
+            let Some(wait) = wait.filter(|_| tries < most) else { return outcome };
             let asked_again = format!("asked again for {} after {} s: {reason}", question.what, wait.as_secs());
             self.notes.push(Note::new(host_and_port(url), asked_again));
-            self.pauses_left -= wait;
+            self.pauses_left = self.pauses_left.saturating_sub(wait);
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
             }
-            pause = pause.saturating_mul(3);
+            own = own.saturating_mul(3);
             tries += 1;
         }
     }
@@ -267,7 +272,8 @@ impl<'a> Asker<'a> {
             self.secrets.keep_those_of_body(&body);
         }
         let words = if status.is_success() { None } else { self.words(&body) };
-        Ok(Answer { status, headers, body, words, host, own })
+        let limits = if status == StatusCode::TOO_MANY_REQUESTS { self.limits(&headers) } else { Limits::default() };
+        Ok(Answer { status, headers, body, words, limits, host, own })
     }
 
     /// A request's URL for the story. Somebody else chose where redirects lead and tokens are had.

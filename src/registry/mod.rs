@@ -7,6 +7,7 @@ mod ask;
 mod challenge;
 mod client;
 mod error;
+mod limits;
 pub mod node_files;
 mod pinned;
 mod place;
@@ -25,6 +26,7 @@ use std::time::Duration;
 pub use self::challenge::Challenge;
 pub use self::client::{fetch_image, fetch_image_telling};
 pub use self::error::{Refusal, RegistryError, Retry, What};
+pub use self::limits::Limits;
 pub use self::place::PlaceError;
 pub use self::route::{Api, ClientCertificate, Origin, Route, RouteTrust, Scheme};
 pub use self::routes::{Places, Rules, routes, runner};
@@ -57,13 +59,17 @@ pub struct Patience {
     pub tries: u32,
     /// The pause before the second try, if the server names none; each further pause is three times as long.
     pub first_pause: Duration,
-    /// The sum of all pauses of a lookup. A pause that does not fit, also one that the server asks for, is not begun.
+    /// The sum of all pauses of a lookup. A pause that does not fit, also one that the server asks for, is not begun. What
+    /// chance adds to one need not fit.
     pub budget: Duration,
+    /// Any number, another one in other pods. It adds to every pause a part of at most a quarter; to one that the server asks
+    /// for, of at most the pause that there would have been by itself, where that is more ([`crate::pause::not_before`]).
+    pub chance: u32,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { tries: 3, first_pause: Duration::from_secs(1), budget: Duration::from_secs(10) }
+        Self { tries: 3, first_pause: Duration::from_secs(1), budget: Duration::from_secs(10), chance: 0 }
     }
 }
 

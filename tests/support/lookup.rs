@@ -153,7 +153,7 @@ impl Setup {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (mut notes, trace, secrets) = (Vec::new(), Trace::default(), Secrets::default());
         let aim = Aim { requested: &reference, platform: &platform, running, shelf };
-        let (route, keychain) = (Route::direct(reference.clone()), credentials.iter().cloned());
+        let (route, keychain) = (Route::direct(reference.clone()), Vec::from(credentials).into_iter());
         let telling = Telling { story: &mut notes, trace: &trace, secrets: &secrets };
         let asked = fetch_image_telling(&self.network, &self.settings, &route, aim, keychain, telling);
         match runtime.block_on(asked) {
