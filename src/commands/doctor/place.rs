@@ -27,6 +27,8 @@ struct Volume {
     path: PathBuf,
     /// What it is for.
     of: &'static str,
+    /// Whether this program runs from there.
+    is_own: bool,
     found: Mounted,
     /// The program that should be there, and whether it may be run.
     program: Option<(PathBuf, Program)>,
@@ -76,7 +78,10 @@ pub(super) fn rows(spec: &LookupSpec, host: &Host) -> Vec<Row> {
     rows.push(home(&Home::of(&host.env)));
     let program = std::env::current_exe();
     let program = program.as_deref().map_err(|error| Cause(error).to_string());
-    let own = program.map(|program| Volume::of(program.parent().unwrap_or(Path::new("/")), "this program's own", None));
+    let own = program.map(|program| {
+        let dir = program.parent().unwrap_or(Path::new("/"));
+        Volume { is_own: true, ..Volume::of(dir, "this program's own", None) }
+    });
     let tekton = PROGRAMS.iter().map(|dir| Volume::of(Path::new(dir), "the steps' program", Some("entrypoint")));
     let scripts = Volume::of(&host.dirs.scripts, "the steps' scripts", None);
     let all: Vec<Volume> = own.into_iter().chain(tekton).chain([scripts]).collect();
@@ -195,28 +200,27 @@ impl Volume {
             };
             (file, found)
         });
-        Self { path: path.to_owned(), of, found, program }
+        Self { path: path.to_owned(), of, is_own: false, found, program }
     }
 }
 
 fn volumes(all: &[Volume]) -> Vec<Row> {
     let mut rows: Vec<Row> = all.iter().filter_map(volume).collect();
-    let absent: Vec<String> = all
-        .iter()
-        .filter(|volume| volume.found == Mounted::Absent)
-        .map(|volume| volume.path.display().to_string())
-        .collect();
-    if !absent.is_empty() {
+    let (absent, there): (Vec<&Volume>, Vec<&Volume>) =
+        all.iter().filter(|volume| !volume.is_own).partition(|volume| volume.found == Mounted::Absent);
+    // Of Tekton's directories some are for steps with scripts only, some of its first releases.
+    if there.is_empty() && !absent.is_empty() {
+        let absent: Vec<String> = absent.iter().map(|volume| volume.path.display().to_string()).collect();
         rows.push(Check::Volume.not_checked(
             format!("not there: {}", absent.join(", ")),
-            "a step of Tekton has /tekton/bin, and /tekton/scripts if it has a script; another container needs neither",
+            "a step of Tekton has /tekton/bin; another container needs none of them",
         ));
     }
     rows
 }
 
 fn volume(volume: &Volume) -> Option<Row> {
-    let Volume { path, of, found, program } = volume;
+    let Volume { path, of, found, program, .. } = volume;
     let name = format!("{} ({of})", path.display());
     match found {
         Mounted::Absent => None,
@@ -297,6 +301,7 @@ mod tests {
         let of = |path: &str, found, program: Option<Program>| Volume {
             path: path.into(),
             of: "x",
+            is_own: false,
             found,
             program: program.map(|program| (Path::new(path).join("entrypoint"), program)),
         };
@@ -320,8 +325,13 @@ mod tests {
                 (Verdict::Problem, "/d (x): /d/entrypoint may not be run by this user: permission denied"),
                 (Verdict::Note, "/e (x): there is no /e/entrypoint"),
                 (Verdict::Problem, "/g (x): permission denied"),
-                (Verdict::NotChecked, "not there: /f"),
             ]
+        );
+        let own = Volume { is_own: true, ..of("/a", there(), None) };
+        let rows = volumes(&[own, of("/f", Mounted::Absent, None), of("/g", Mounted::Absent, None)]);
+        assert_eq!(
+            told(&rows),
+            [(Verdict::Ok, "/a (x): programs there can be run"), (Verdict::NotChecked, "not there: /f, /g")]
         );
     }
 

@@ -87,7 +87,7 @@ impl Report {
             }
         }
         let Counts { ok, note, problem, not_checked } = self.counts;
-        writeln!(text, "\n{problem} problem, {note} note, {not_checked} not checked, {ok} ok; {} ms", self.millis)
+        writeln!(text, "\nproblems: {problem}, notes: {note}, not checked: {not_checked}, ok: {ok}; {} ms", self.millis)
     }
 }
 
@@ -119,7 +119,9 @@ ok           pull secrets    fine
 ";
         assert!(text.contains(part), "{text}");
         assert!(
-            text.ends_with("\nok           lookup          fine\n\n1 problem, 1 note, 1 not checked, 12 ok; 7 ms\n")
+            text.ends_with(
+                "\nok           lookup          fine\n\nproblems: 1, notes: 1, not checked: 1, ok: 12; 7 ms\n"
+            )
         );
     }
 
