@@ -9,7 +9,6 @@ use nix::unistd::{AccessFlags, access};
 
 use super::row::{Check, Row};
 use crate::host::{Env, Host};
-use crate::spec::LookupSpec;
 use crate::sys::cause::Cause;
 use crate::sys::file;
 
@@ -69,8 +68,8 @@ enum Home {
 }
 
 /// Where we are.
-pub(super) fn rows(spec: &LookupSpec, host: &Host) -> Vec<Row> {
-    let mut rows = vec![container(own_container(spec))];
+pub(super) fn rows(host: &Host) -> Vec<Row> {
+    let mut rows = vec![container(own_container())];
     let status = file::head(Path::new("/proc/self/status"), STATUS);
     let status = status.map(|text| Process::of_status(&String::from_utf8_lossy(&text)));
     let root = statvfs("/").ok().map(|found| found.flags().contains(FsFlags::ST_RDONLY));
@@ -91,8 +90,9 @@ pub(super) fn rows(spec: &LookupSpec, host: &Host) -> Vec<Row> {
 
 /// The container's name and its pod's UID, or why nothing tells them.
 #[cfg(feature = "kube")]
-fn own_container(_: &LookupSpec) -> Result<(String, String), String> {
+fn own_container() -> Result<(String, String), String> {
     use crate::kube::OwnContainer;
+    use crate::spec::LookupSpec;
     use crate::sys::cause::chain;
 
     let mut reasons = Vec::new();
@@ -106,7 +106,7 @@ fn own_container(_: &LookupSpec) -> Result<(String, String), String> {
 }
 
 #[cfg(not(feature = "kube"))]
-fn own_container(_: &LookupSpec) -> Result<(String, String), String> {
+fn own_container() -> Result<(String, String), String> {
     Err("this entrypoint was built without the feature kube".to_owned())
 }
 

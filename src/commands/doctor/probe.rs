@@ -56,7 +56,7 @@ impl Probe {
 
     fn rows(self, spec: &DoctorSpec, host: &Host) -> Vec<Row> {
         match self {
-            Self::Place => place::rows(spec.settings(), host),
+            Self::Place => place::rows(host),
             Self::Token => cluster::token(spec.settings()),
             Self::Cluster => cluster::rows(spec.settings(), host),
             Self::Files => files::rows(spec, host),
