@@ -441,7 +441,7 @@ fn a_turn_is_waited_for_two_seconds_in_all_and_ends_with_its_owner() {
     let dir = shared();
     let (holder, waiter) = (open(dir.path()), open(dir.path()));
     let turn = holder.try_turn("image");
-    assert!(matches!(turn, Turn::Ours(_)));
+    assert!(matches!(turn, Turn::Ours { .. }));
     assert!(matches!(holder.try_turn("image"), Turn::Taken), "a lock of the open file, not of the process");
     let since = Instant::now();
     assert!(matches!(wait(waiter.turn("image")), Turn::Taken));
@@ -452,9 +452,9 @@ fn a_turn_is_waited_for_two_seconds_in_all_and_ends_with_its_owner() {
     let since = Instant::now();
     assert!(matches!(wait(waiter.turn("image")), Turn::Taken));
     assert!(since.elapsed() < WAIT);
-    assert!(matches!(wait(waiter.turn("another image")), Turn::Ours(_)));
+    assert!(matches!(wait(waiter.turn("another image")), Turn::Ours { .. }));
     drop(turn);
-    assert!(matches!(wait(waiter.turn("image")), Turn::Ours(_)));
+    assert!(matches!(wait(waiter.turn("image")), Turn::Ours { .. }));
 }
 
 #[test]
@@ -491,7 +491,7 @@ fn a_lock_that_is_not_a_lock_costs_no_time() {
     let dir = shared();
     let cache = open(dir.path());
     sparse(&cache.lock_path("image"), 1 << 40);
-    assert!(matches!(wait(cache.turn("image")), Turn::Ours(_)), "what is in it is nobody's business");
+    assert!(matches!(wait(cache.turn("image")), Turn::Ours { .. }), "what is in it is nobody's business");
 }
 
 #[test]
@@ -564,7 +564,8 @@ proptest! {
     fn whatever_a_key_is_its_lock_is_a_file_of_the_cache(key in ".*") {
         let dir = shared();
         let cache = open(dir.path());
-        prop_assert!(matches!(cache.try_turn(&key), Turn::Ours(_)));
+        let turn = cache.try_turn(&key);
+        prop_assert!(matches!(turn, Turn::Ours { .. }), "{turn:?}");
         let own: BTreeSet<String> = names(&dir.path().join("entrypoint")).into_iter().collect();
         let lock = cache.lock_path(&key).file_name().unwrap().to_str().unwrap().to_owned();
         prop_assert_eq!(own, BTreeSet::from(["README".to_owned(), lock]));

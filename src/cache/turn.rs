@@ -28,7 +28,12 @@ const MODE: u32 = 0o444;
 #[must_use = "the turn ends with it"]
 pub enum Turn {
     /// It is ours, and those who come now wait, until this is dropped or the process ends.
-    Ours(Lock),
+    Ours {
+        /// What ends with it.
+        lock: Lock,
+        /// Whether nobody has had this turn before, as far as anybody knows: then nothing of it will be in the cache.
+        first: bool,
+    },
     /// Somebody else has had it all the time that there was for waiting.
     Taken,
     /// It cannot be told.
@@ -62,9 +67,9 @@ impl Cache {
             Err(error) => return Turn::Unknown(error),
         };
         let name = lock_name(key);
-        match open(own, &name).and_then(lock::take) {
-            Ok(Some(lock)) => Turn::Ours(lock),
-            Ok(None) => Turn::Taken,
+        match open(own, &name).and_then(|(file, first)| Ok((lock::take(file)?, first))) {
+            Ok((Some(lock), first)) => Turn::Ours { lock, first },
+            Ok((None, _)) => Turn::Taken,
             Err(source) => Turn::Unknown(CacheError::Lock { path: self.own_path(&name), source }),
         }
     }
@@ -96,18 +101,19 @@ fn lock_name(key: &str) -> String {
     format!("lock-{}", digest.get(..2).unwrap_or_default())
 }
 
-fn open(own: &Directory, name: &str) -> io::Result<std::fs::File> {
+/// The file of a lock, and whether it has just been made.
+fn open(own: &Directory, name: &str) -> io::Result<(std::fs::File, bool)> {
     let absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     // Not O_CREAT at once: the kernel may refuse that for the file of another user (`fs.protected_regular`).
-    let file = match own.file(name) {
+    let (file, first) = match own.file(name) {
         Err(error) if absent(&error) => match own.create(name, MODE) {
             // Somebody was faster.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => own.file(name)?,
-            created => created?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (own.file(name)?, false),
+            created => (created?, true),
         },
-        opened => opened?,
+        opened => (opened?, false),
     };
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+    if file.metadata()?.is_file() { Ok((file, first)) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 #[cfg(test)]

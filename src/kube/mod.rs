@@ -9,7 +9,7 @@ mod claims;
 pub mod container;
 mod identity;
 mod in_cluster;
-mod own;
+pub mod own;
 pub mod pod;
 mod reader;
 mod rights;

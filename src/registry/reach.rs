@@ -1,13 +1,14 @@
 //! Whether a place answers at all, over what, and what time it is there: `GET /v2/`, shown no credential.
 
-use reqwest::Url;
 use reqwest::header::{DATE, WWW_AUTHENTICATE};
+use reqwest::{Method, Url};
 
 use super::ask::{Asker, Question};
 use super::error::What;
 use super::place::{self, host_and_port};
+use super::session::speaks_no_tls;
 use super::{Challenge, RegistryError, Route, Scheme, Settings, Telling};
-use crate::http::{Network, Proxy, Unanswered, seconds_of_date};
+use crate::http::{Network, seconds_of_date};
 
 /// A place that answers. Nothing of it is a text that the place chose: it may know secrets, and repeat them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +68,14 @@ pub async fn reach(
 async fn root(asker: &mut Asker<'_>, route: &Route) -> Result<Reached, RegistryError> {
     let mut url = asker.registry.clone();
     url.set_path(&format!("/{}/", route.api.path));
-    let question = Question { what: What::Root, accept: None, authorization: None, proves: false, form: None };
+    let question = Question {
+        what: What::Root,
+        method: Method::GET,
+        accept: None,
+        authorization: None,
+        proves: false,
+        form: None,
+    };
     let answer = asker.ask(&url, &question).await?;
     let challenges = Challenge::parse_all(answer.lines(WWW_AUTHENTICATE));
     Ok(Reached {
@@ -99,15 +107,7 @@ fn login(status: u16, challenges: &[Challenge], registry: &Url) -> Login {
 
 /// Whether plain http is the next to try: where it is allowed, and the failure shows that TLS is not spoken.
 fn may_be_plain(error: &RegistryError, route: &Route, registry: &Url, settings: &Settings) -> bool {
-    let own = host_and_port(registry);
-    let no_tls = if let RegistryError::NotTls { host, proxy, .. } = error {
-        *host == own && !proxy.as_ref().is_some_and(Proxy::is_tls)
-    } else if let RegistryError::Unanswered { host, source: Unanswered::Refused, .. } = error {
-        *host == own
-    } else {
-        false
-    };
-    no_tls
+    speaks_no_tls(error, &host_and_port(registry))
         && matches!(route.api.scheme, Scheme::Usual | Scheme::Either)
         && place::plain_http_allowed(registry, settings)
 }
