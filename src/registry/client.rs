@@ -71,15 +71,14 @@ pub(super) struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    /// The image without asking anybody: where whoever asks has shown before that it may read it, or runs it. Otherwise
-    /// waits until it is our turn to ask.
+    /// The image without asking anybody: where whoever asks has shown before that it may read it, or runs it.
     async fn off_the_shelf(&mut self) -> Option<FetchedImage> {
         let shelf = self.aim.shelf?;
         if let Ok(image) = self.image(&mut Session::offline()).await {
             return Some(image);
         }
-        shelf.turn(&mut *self.asker.notes).await;
-        self.image(&mut Session::offline()).await.ok()
+        shelf.glance(&mut *self.asker.notes);
+        None
     }
 
     /// Each credential in turn, then none.
@@ -100,8 +99,8 @@ impl Lookup<'_> {
             let source = credential.as_ref().map_or("without a credential", |credential| &credential.source);
             let outcome = match self.image(&mut session).await {
                 Ok(image) => {
-                    let used = credential.as_ref().filter(|_| session.shown);
-                    if tried > 0 {
+                    let used = credential.as_ref().filter(|_| session.shown && session.asks);
+                    if tried > 0 && session.asks {
                         let outcome = if used.is_some() || credential.is_none() { "accepted" } else { "not needed" };
                         self.asker.notes.push(Note::new(source, format!("{outcome} by {}", self.host())));
                     }

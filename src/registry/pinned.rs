@@ -205,7 +205,7 @@ impl Lookup<'_> {
         running: &RunningDigest,
         root: Option<&Root>,
     ) -> Result<(Image, RunningKind), Failed> {
-        let fetched = self.fetched(session, "blobs", &running.digest, What::Config, Right::None).await?;
+        let fetched = self.fetched(session, "blobs", &running.digest, What::Config, Right::Unshown).await?;
         // Registries give a manifest as a blob too.
         if running.kind == RunningKind::Unknown && fetched.is_a_manifest() {
             return self.by_manifest(session, running, root).await;

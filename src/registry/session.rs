@@ -29,6 +29,8 @@ pub(super) struct Session<'c> {
     met: Option<Challenge>,
     /// Whether nobody is asked: what is not on the shelf is not there.
     offline: bool,
+    /// Whether anybody was asked.
+    pub(super) asks: bool,
 }
 
 /// Why one pass failed.
@@ -71,12 +73,16 @@ impl<'c> Session<'c> {
             Proof::RegistryToken(token) => bearer(token),
             Proof::IdentityToken(_) => None,
         });
-        Self { credential, shown: authorization.is_some(), authorization, met: None, offline: false }
+        Self { credential, shown: authorization.is_some(), authorization, met: None, offline: false, asks: false }
+    }
+
+    pub(super) fn is_offline(&self) -> bool {
+        self.offline
     }
 
     /// Nobody asks nobody.
     pub(super) fn offline() -> Self {
-        Self { credential: None, shown: false, authorization: None, met: None, offline: true }
+        Self { credential: None, shown: false, authorization: None, met: None, offline: true, asks: false }
     }
 }
 
@@ -123,6 +129,7 @@ impl Lookup<'_> {
         if session.offline {
             return Err(Failed::Offline);
         }
+        session.asks = true;
         let path = format!("{}/{}/{kind}/{identifier}", self.api.path, self.reference.repository());
         let accept = (what == What::Manifest).then_some(ACCEPT);
         let mut challenges = 0;

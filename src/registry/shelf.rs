@@ -19,8 +19,10 @@ pub struct Shelf {
     patience: Duration,
     /// The source of its notes.
     name: String,
-    /// The turn, once it was asked for; it ends with the shelf.
+    /// The turn, as far as it was asked for; it ends with the shelf.
     turn: RefCell<Option<Turn>>,
+    /// Whether there is nothing left to wait for.
+    waited: Cell<bool>,
     /// Whether somebody may have looked up the same before.
     may_have: Cell<bool>,
 }
@@ -40,26 +42,45 @@ impl Shelf {
             patience: Duration::from_millis(u64::try_from(patience.min(WAIT).as_millis()).unwrap_or_default()),
             name: format!("cache {}", dir.display()),
             turn: RefCell::new(None),
+            waited: Cell::new(false),
             may_have: Cell::new(true),
         })
     }
 
-    /// Waits, but not for long, until nobody else looks up the same: what they fetch need not be fetched twice. Once.
-    pub(super) async fn turn(&self, notes: &mut Vec<Note>) {
-        if self.turn.borrow().is_some() {
-            return;
+    /// Takes the turn to fetch if nobody has it, and learns whether anybody has had it before. Once, and without waiting: what
+    /// is here already is had without a turn.
+    pub(super) fn glance(&self, notes: &mut Vec<Note>) {
+        if self.turn.borrow().is_none() {
+            let turn = self.cache.try_turn(&self.key);
+            self.settle(turn, notes);
+        }
+    }
+
+    /// Waits, but not for long, until nobody else fetches the same: what they fetch need not be fetched twice. Once.
+    /// Whether it is worth looking again.
+    pub(super) async fn turn(&self, notes: &mut Vec<Note>) -> bool {
+        if self.waited.get() {
+            return false;
         }
         let turn = tokio::time::timeout(self.patience, self.cache.turn(&self.key)).await.unwrap_or(Turn::Taken);
+        if let Turn::Taken = turn {
+            let waited = self.patience;
+            let outcome =
+                format!("somebody else has been looking up the same for {waited:?}: not waited for any longer");
+            self.note(notes, outcome);
+        }
+        self.settle(turn, notes);
+        self.waited.set(true);
+        true
+    }
+
+    fn settle(&self, turn: Turn, notes: &mut Vec<Note>) {
         match &turn {
             Turn::Ours { first, .. } => self.may_have.set(!first),
-            Turn::Taken => {
-                let waited = self.patience;
-                let outcome =
-                    format!("somebody else has been looking up the same for {waited:?}: not waited for any longer");
-                self.note(notes, outcome);
-            }
+            Turn::Taken => {}
             Turn::Unknown(error) => self.note(notes, chain(error)),
         }
+        self.waited.set(!matches!(turn, Turn::Taken));
         *self.turn.borrow_mut() = Some(turn);
     }
 

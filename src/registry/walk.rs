@@ -59,8 +59,8 @@ pub(super) struct Image {
 pub(super) enum Right {
     /// A document that whoever asks may read names it.
     Named,
-    /// It is to be shown yet.
-    None,
+    /// That is to be shown yet.
+    Unshown,
 }
 
 /// A document of a known digest.
@@ -122,7 +122,7 @@ impl Lookup<'_> {
     pub(super) async fn root(&mut self, session: &mut Session<'_>, identifier: &Identifier) -> Result<Root, Failed> {
         let (digest, fetched) = match identifier {
             Identifier::Digest(digest) => {
-                (*digest, self.fetched(session, "manifests", digest, What::Manifest, Right::None).await?)
+                (*digest, self.fetched(session, "manifests", digest, What::Manifest, Right::Unshown).await?)
             }
             Identifier::Tag(tag) => self.tagged(session, tag).await?,
         };
@@ -133,13 +133,23 @@ impl Lookup<'_> {
     /// Where a tag leads. No tag is ever on the shelf: the registry says which document it means now, by the head of it where
     /// somebody has looked it up before.
     async fn tagged(&mut self, session: &mut Session<'_>, tag: &str) -> Result<(Digest, Fetched), Failed> {
-        if let Some(shelf) = self.aim.shelf
-            && shelf.may_have()
-            && let Some(head) = self.head(session, "manifests", tag, What::Manifest).await?
-            && let Some(digest) = head.digest()
-            && let Some(entry) = shelf.take(&digest, What::Manifest.limit(), &mut *self.asker.notes)
-        {
-            return Ok((digest, Fetched::shelved(entry.bytes)));
+        if let Some(shelf) = self.aim.shelf {
+            let head = match shelf.may_have() {
+                true => self.head(session, "manifests", tag, What::Manifest).await?,
+                false => None,
+            };
+            let limit = What::Manifest.limit();
+            if let Some(digest) = head.and_then(|head| head.digest()) {
+                let mut entry = shelf.take(&digest, limit, &mut *self.asker.notes);
+                if entry.is_none() && shelf.turn(&mut *self.asker.notes).await {
+                    entry = shelf.take(&digest, limit, &mut *self.asker.notes);
+                }
+                if let Some(entry) = entry {
+                    return Ok((digest, Fetched::shelved(entry.bytes)));
+                }
+            } else if !session.is_offline() {
+                shelf.turn(&mut *self.asker.notes).await;
+            }
         }
         let answer = self.get(session, "manifests", tag, What::Manifest).await?;
         // `Docker-Content-Digest` is not looked at: registries are known to send wrong ones.
@@ -156,17 +166,35 @@ impl Lookup<'_> {
         what: What,
         right: Right,
     ) -> Result<Fetched, Failed> {
+        if let Some(fetched) = self.shelved(session, kind, digest, what, right).await? {
+            return Ok(fetched);
+        }
         if let Some(shelf) = self.aim.shelf
-            && let Some(entry) = shelf.take(digest, what.limit(), &mut *self.asker.notes)
+            && !session.is_offline()
+            && shelf.turn(&mut *self.asker.notes).await
+            && let Some(fetched) = self.shelved(session, kind, digest, what, right).await?
         {
-            let own = right == Right::Named || entry.by_this_pod || self.reports(digest);
-            if own || self.is_shown(session, kind, digest, what).await? {
-                return Ok(Fetched::shelved(entry.bytes));
-            }
+            return Ok(fetched);
         }
         let answer = self.get(session, kind, &digest.to_string(), what).await?;
         self.verified(&answer, digest, what)?;
         Ok(self.kept(answer, what))
+    }
+
+    /// A document off the shelf, if it is there and whoever asks may read it.
+    async fn shelved(
+        &mut self,
+        session: &mut Session<'_>,
+        kind: &str,
+        digest: &Digest,
+        what: What,
+        right: Right,
+    ) -> Result<Option<Fetched>, Failed> {
+        let Some(shelf) = self.aim.shelf else { return Ok(None) };
+        let Some(entry) = shelf.take(digest, what.limit(), &mut *self.asker.notes) else { return Ok(None) };
+        let own = right == Right::Named || entry.by_this_pod || self.reports(digest);
+        let may = own || self.is_shown(session, kind, digest, what).await?;
+        Ok(may.then(|| Fetched::shelved(entry.bytes)))
     }
 
     /// Whether the registry shows a document to whoever asks, by the head of it. One that speaks of another document says
