@@ -41,8 +41,12 @@ mod images;
 mod lookup;
 #[path = "e2e/pod.rs"]
 mod pod;
+#[path = "e2e/pod_ends.rs"]
+mod pod_ends;
 #[path = "e2e/pod_failures.rs"]
 mod pod_failures;
+#[path = "e2e/pod_images.rs"]
+mod pod_images;
 #[path = "e2e/step.rs"]
 mod step;
 #[path = "e2e/taskrun.rs"]
