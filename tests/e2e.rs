@@ -39,6 +39,8 @@ mod footprint;
 mod images;
 #[path = "e2e/lookup.rs"]
 mod lookup;
+#[path = "e2e/nothing.rs"]
+mod nothing;
 #[path = "e2e/pod.rs"]
 mod pod;
 #[path = "e2e/pod_ends.rs"]
