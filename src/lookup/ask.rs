@@ -8,6 +8,7 @@ use super::document::{Failure, Found, Wanted};
 use super::{When, pin, sources};
 use crate::host::Host;
 use crate::http::Network;
+use crate::image::Agreement;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
 use crate::secrets::Secrets;
@@ -101,7 +102,10 @@ impl Attempt<'_> {
                 Err(Failure { retryable, runtime: Box::new(word), ..Failure::of(&self.spec.image, reason) })
             }
             // It may come yet, or will never come: then there is nothing better than this.
-            Some(_) | None => Ok(Found { runtime: word, ..held.clone() }),
+            Some(_) | None => {
+                let agreement = Agreement::of(word.running(), self.reference, None);
+                Ok(Found { runtime: word, agreement, ..held.clone() })
+            }
         }
     }
 

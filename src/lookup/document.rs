@@ -205,14 +205,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Result<Found, Failure>, serde_json::E
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::image::agreement::Because;
     use crate::trace::{End, Trace};
 
-    #[test]
-    fn a_document_arrives_as_it_was_written() {
-        let found = Found {
+    /// An image with something of everything.
+    pub(in super::super) fn found() -> Found {
+        Found {
             image: "index.docker.io/library/busybox:latest".into(),
             daemon: Some("unix:///var/run/docker.sock".into()),
             found_at: Some(FoundAt {
@@ -244,9 +244,13 @@ mod tests {
                 trace.begin("config", "GET", "https://r/").end(End::Unanswered { reason: "no".into() });
                 trace.requests()
             },
-        };
+        }
+    }
+
+    #[test]
+    fn a_document_arrives_as_it_was_written() {
         let later = Failure { retry_after: Some(Duration::MAX), ..Failure::of("x", "y".into()) };
-        for result in [Ok(found), Err(Failure::of("x", "y".into())), Err(later)] {
+        for result in [Ok(found()), Err(Failure::of("x", "y".into())), Err(later)] {
             let mut pipe = Vec::new();
             write(&mut pipe, &result).unwrap();
             assert_eq!(read(&pipe).unwrap(), result);
@@ -262,5 +266,40 @@ mod tests {
         );
         failure.notes = vec![Note::new("pull secret ci/regcred", "refused"), Note::new("docker config", "absent")];
         assert!(failure.to_string().ends_with("401; tried: pull secret ci/regcred: refused; docker config: absent"));
+    }
+
+    #[test]
+    fn what_kubelet_has_not_said_may_come_and_what_it_will_not_say_never() {
+        let digest = format!("busybox@sha256:{}", "0".repeat(64));
+        let reported = |image_id: &str| RuntimeWord::Reported {
+            container: "step-build".into(),
+            running: Running::parse("busybox", image_id),
+        };
+        let unread = |retryable| RuntimeWord::Unread { reason: "no".into(), retryable };
+        for (word, may_come, runs) in [
+            (RuntimeWord::NotAsked, false, None),
+            (unread(false), false, None),
+            (unread(true), true, None),
+            (reported(""), true, Some("")),
+            // Said, whatever it means.
+            (reported("busybox:latest"), false, Some("busybox:latest")),
+            (reported(&digest), false, Some(digest.as_str())),
+        ] {
+            assert_eq!(word.may_come(), may_come, "{word:?}");
+            assert_eq!(word.running().map(|running| running.image_id.as_str()), runs, "{word:?}");
+        }
+        assert_eq!(RuntimeWord::default(), RuntimeWord::NotAsked);
+    }
+
+    #[test]
+    fn an_image_that_was_held_is_told_with_why_what_runs_is_not_to_be_had() {
+        let reported = found().runtime;
+        let held = Found { runtime: RuntimeWord::NotAsked, not_followed: None, ..found() };
+        let failure = Failure { runtime: Box::new(reported.clone()), ..Failure::of("x", "not there".into()) };
+        let told = held.clone().without_what_runs(failure);
+        let expected = Found { runtime: reported, not_followed: Some("not there".into()), ..held.clone() };
+        assert_eq!(told, expected);
+        // A child that died says nothing of what runs.
+        assert_eq!(held.clone().without_what_runs(Failure::of("x", "killed".into())), held);
     }
 }

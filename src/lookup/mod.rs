@@ -315,6 +315,7 @@ fn ask_in_child(spec: &LookupSpec, _: &Host, _: When, _: Option<&Found>, pipe: s
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Running;
 
     #[test]
     fn the_next_attempt_comes_not_before_the_time_that_was_asked_for() {
@@ -350,5 +351,100 @@ mod tests {
         assert_eq!(death(libc::SIGSEGV), "the lookup's process was killed by SIGSEGV before it had an answer");
         let kill = death(libc::SIGKILL);
         assert!(kill.contains("SIGKILL") && kill.ends_with("give the step more memory"), "{kill}");
+    }
+
+    /// What kubelet says of what runs, in a letter: `-` is not asked, `?` not read and may be, `!` not to be read, `l` late,
+    /// `o` odd, `r` reported.
+    fn word(letter: char) -> RuntimeWord {
+        let reported = |image_id: &str| RuntimeWord::Reported {
+            container: "step-build".into(),
+            running: Running::parse("busybox", image_id),
+        };
+        match letter {
+            '-' => RuntimeWord::NotAsked,
+            '?' => RuntimeWord::Unread { reason: "not now".into(), retryable: true },
+            '!' => RuntimeWord::Unread { reason: "never".into(), retryable: false },
+            'l' => reported(""),
+            'o' => reported("busybox"),
+            'r' => reported(&format!("busybox@sha256:{}", "0".repeat(64))),
+            _ => panic!("{letter}"),
+        }
+    }
+
+    fn found(image: &str, letter: char) -> Found {
+        Found { image: image.into(), runtime: word(letter), not_followed: None, ..document::tests::found() }
+    }
+
+    fn failed(retryable: bool, letter: char) -> Failure {
+        Failure { retryable, runtime: Box::new(word(letter)), ..Failure::of("x", "no".into()) }
+    }
+
+    /// What follows, in words; an image by its name, and one that is not what runs with why.
+    fn follows(result: Result<Found, Failure>, when: When, held: Option<Found>, strict: bool) -> String {
+        let named = |found: Found| match found.not_followed {
+            Some(reason) => format!("{} ({reason})", found.image),
+            None => found.image,
+        };
+        match what_follows(result, when, held, strict) {
+            Next::Done(result) => match *result {
+                Ok(found) => format!("done {}", named(found)),
+                Err(failure) => format!("failed {}", failure.reason),
+            },
+            Next::Again(Left::Failed(failure)) => format!("again, failed {}", failure.reason),
+            Next::Again(Left::Early(found)) => format!("again, holding {}", named(*found)),
+        }
+    }
+
+    #[test]
+    fn while_the_step_waits_a_lookup_goes_on_as_long_as_that_may_help() {
+        for (result, held, loose, strict) in [
+            (Ok('-'), false, "done new", "done new"),
+            (Ok('r'), false, "done new", "done new"),
+            (Ok('o'), false, "done new", "done new"),
+            (Ok('!'), false, "done new", "done new"),
+            (Ok('l'), false, "again, holding new", "again, holding new"),
+            (Ok('?'), false, "again, holding new", "again, holding new"),
+            // Behind one that was held: it is that, or another.
+            (Ok('r'), true, "done new", "done new"),
+            (Ok('!'), true, "done new", "done new"),
+            (Ok('l'), true, "again, holding new", "again, holding new"),
+            (Err((true, '-')), false, "again, failed no", "again, failed no"),
+            (Err((true, 'r')), false, "again, failed no", "again, failed no"),
+            (Err((false, '-')), false, "failed no", "failed no"),
+            (Err((false, 'r')), false, "failed no", "failed no"),
+            // What runs cannot be had for now; what is held is not it.
+            (Err((true, 'r')), true, "again, holding held (no)", "again, holding held (no)"),
+            // The child died, or did not come to ask.
+            (Err((true, '-')), true, "again, holding held", "again, holding held"),
+            (Err((false, 'r')), true, "done held (no)", "failed no"),
+            (Err((false, '!')), true, "done held (no)", "failed no"),
+            (Err((false, '-')), true, "done held", "failed no"),
+        ] {
+            for (is_strict, expected) in [(false, loose), (true, strict)] {
+                let held = held.then(|| found("held", 'l'));
+                let given = match result {
+                    Ok(letter) => Ok(found("new", letter)),
+                    Err((retryable, letter)) => Err(failed(retryable, letter)),
+                };
+                let case = format!("{result:?}, held: {}, strict: {is_strict}", held.is_some());
+                assert_eq!(follows(given, When::Waiting, held, is_strict), expected, "{case}");
+            }
+        }
+    }
+
+    #[test]
+    fn at_the_turn_a_lookup_is_over_whatever_came_of_it() {
+        for strict in [false, true] {
+            for held in [None, Some(found("held", 'l'))] {
+                for letter in ['-', '?', '!', 'l', 'o', 'r'] {
+                    let told = follows(Ok(found("new", letter)), When::Turn, held.clone(), strict);
+                    assert_eq!(told, "done new", "{letter}");
+                    for retryable in [false, true] {
+                        let told = follows(Err(failed(retryable, letter)), When::Turn, held.clone(), strict);
+                        assert_eq!(told, "failed no", "{letter}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -124,6 +124,9 @@ impl Attempt<'_> {
 /// What was found before the runtime said what runs, now that it has: the same image. None if it is another.
 pub(super) fn confirmed(held: &Found, word: &RuntimeWord) -> Option<Found> {
     let running = word.running()?.identity.as_ref()?;
+    if held.daemon.is_some() {
+        return Some(of_daemon(held.clone(), word.clone())).filter(|found| found.pinned_by == PinnedBy::PodStatus);
+    }
     let agreement = agreement(held, running)?;
     let pinned_by = PinnedBy::PodStatus;
     Some(Found { runtime: word.clone(), agreement, pinned_by, not_followed: None, ..held.clone() })
@@ -174,4 +177,138 @@ pub(super) fn strict_refusal(word: &RuntimeWord) -> Option<(String, bool)> {
         RuntimeWord::Reported { .. } | RuntimeWord::NotAsked => return None,
     };
     Some((format!("{STRICT}{why}"), retryable))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::document::tests::found;
+    use super::*;
+    use crate::image::Running;
+    use crate::image::agreement::{Because, Kind};
+
+    /// A digest by a name.
+    fn digest(name: &str) -> Digest {
+        Digest::of(name.as_bytes())
+    }
+
+    fn reported(image_id: &str) -> RuntimeWord {
+        RuntimeWord::Reported { container: "step-build".into(), running: Running::parse("busybox", image_id) }
+    }
+
+    /// As a registry with an index has it, before kubelet has said what runs.
+    fn held() -> Found {
+        let text = |name| Some(digest(name).to_string());
+        Found {
+            daemon: None,
+            index_digest: text("index"),
+            manifest_digest: text("manifest"),
+            config_digest: text("config"),
+            runtime: reported(""),
+            agreement: Agreement::unknown(Because::Late),
+            pinned_by: PinnedBy::Registry,
+            not_followed: None,
+            ..found()
+        }
+    }
+
+    /// The forms in which a runtime names a digest: in a repository, as a config, without saying what it is.
+    fn forms(name: &str) -> [String; 3] {
+        let digest = digest(name);
+        [format!("ghcr.io/mirror/busybox@{digest}"), digest.to_string(), format!("docker://{digest}")]
+    }
+
+    #[test]
+    fn an_image_that_was_held_is_confirmed_by_a_digest_of_its_own_and_by_no_other() {
+        use Kind::{Config, Index, Manifest};
+        for (name, named, alone, unsaid) in [
+            ("index", Some(Index), None, Some(Index)),
+            ("manifest", Some(Manifest), None, Some(Manifest)),
+            // A config is none of the documents that are named in repositories.
+            ("config", None, Some(Config), Some(Config)),
+            ("another", None, None, None),
+        ] {
+            for (form, kind) in forms(name).iter().zip([named, alone, unsaid]) {
+                let word = reported(form);
+                let confirmed = confirmed(&held(), &word);
+                let expected = kind.map(|kind| {
+                    let because = match kind {
+                        Index => Because::SameIndex,
+                        Manifest => Because::SameManifest,
+                        Config => Because::SameConfig,
+                    };
+                    let agreement = Agreement { verdict: Match::Same, compared: Some(kind), because };
+                    Found { runtime: word.clone(), agreement, pinned_by: PinnedBy::PodStatus, ..held() }
+                });
+                assert_eq!(confirmed, expected, "{form}");
+            }
+        }
+        // Of an image alone there is no index, and of a config alone no manifest.
+        let alone = Found { index_digest: None, ..held() };
+        assert!(confirmed(&alone, &reported(&forms("manifest")[0])).is_some());
+        assert!(confirmed(&alone, &reported(&forms("index")[0])).is_none());
+        // What was not followed before is what runs after all.
+        let unfollowed = Found { not_followed: Some("no".into()), ..held() };
+        let word = reported(&forms("index")[0]);
+        assert_eq!(confirmed(&unfollowed, &word).map(|found| found.not_followed), Some(None));
+    }
+
+    #[test]
+    fn nothing_is_confirmed_by_a_word_without_a_digest() {
+        let unread = |retryable| RuntimeWord::Unread { reason: "no".into(), retryable };
+        for word in [RuntimeWord::NotAsked, unread(true), unread(false), reported(""), reported("busybox:latest")] {
+            assert_eq!(confirmed(&held(), &word), None, "{word:?}");
+        }
+    }
+
+    /// As a daemon has it.
+    fn daemons() -> Found {
+        let agreement = Agreement::unknown(Because::NotAsked);
+        let repository_digest = Some(digest("repository").to_string());
+        let pinned_by = PinnedBy::Daemon;
+        Found { daemon: Some("unix:///d".into()), leads_to: None, agreement, repository_digest, pinned_by, ..held() }
+    }
+
+    #[test]
+    fn a_daemons_image_is_what_runs_if_any_of_its_digests_is_and_agrees_with_no_registry() {
+        for name in ["index", "manifest", "config", "repository"] {
+            for form in forms(name) {
+                let word = reported(&form);
+                let expected = Found { runtime: word.clone(), pinned_by: PinnedBy::PodStatus, ..daemons() };
+                assert_eq!(of_daemon(daemons(), word.clone()), expected, "{form}");
+                assert_eq!(confirmed(&daemons(), &word), Some(expected), "{form}");
+            }
+        }
+        for form in forms("another") {
+            let word = reported(&form);
+            let found = of_daemon(daemons(), word.clone());
+            let reason = format!("the container runs {form}, and the daemon has another image of this name");
+            assert_eq!((found.pinned_by, found.not_followed), (PinnedBy::Daemon, Some(reason)));
+            assert_eq!(found.agreement, Agreement::unknown(Because::NotAsked));
+            // Somebody else may have it: that is asked for.
+            assert_eq!(confirmed(&daemons(), &word), None, "{form}");
+        }
+        for word in [RuntimeWord::NotAsked, reported(""), reported("busybox")] {
+            let expected = Found { runtime: word.clone(), ..daemons() };
+            assert_eq!(of_daemon(daemons(), word), expected);
+        }
+    }
+
+    #[test]
+    fn a_strict_step_runs_nothing_without_a_digest_and_says_why() {
+        let unread = |retryable| RuntimeWord::Unread { reason: "the pod may not be read".into(), retryable };
+        for (word, expected) in [
+            (RuntimeWord::NotAsked, None),
+            (reported(&forms("index")[0]), None),
+            (unread(true), Some(("it is not known: the pod may not be read", true))),
+            (unread(false), Some(("it is not known: the pod may not be read", false))),
+            (reported(""), Some(("kubelet has not reported it yet for the container step-build", true))),
+            (
+                reported("busybox:latest"),
+                Some(("kubelet reports \"busybox:latest\" for the container step-build, which is not a digest", false)),
+            ),
+        ] {
+            let expected = expected.map(|(why, retryable)| (format!("{STRICT}{why}"), retryable));
+            assert_eq!(strict_refusal(&word), expected);
+        }
+    }
 }

@@ -74,7 +74,7 @@ pub(super) async fn ask(attempt: Attempt<'_>, known: Option<RuntimeWord>) -> Res
             ..Failure::of(&attempt.spec.image, reason)
         });
     }
-    let shelf = attempt.shelf(&mut story);
+    let shelf = attempt.shelf(routes.len(), &mut story);
     let mut without = Vec::new();
     let mut second_best = None;
     for (index, route) in routes.iter().enumerate() {
@@ -164,12 +164,14 @@ impl Attempt<'_> {
         Ok(registry::routes(reference, &rules, registry::runner(&host.env, reference), files))
     }
 
-    /// What others have looked up before, if there is a directory for that.
-    fn shelf(&self, story: &mut Vec<Note>) -> Option<Shelf> {
+    /// What others have looked up before, if there is a directory for that. Of the time that each of so many places has,
+    /// half is for asking it, whoever else holds the lock.
+    fn shelf(&self, places: usize, story: &mut Vec<Note>) -> Option<Shelf> {
         let dir = self.spec.cache_dir.as_ref()?;
         let key = format!("{} {}", self.reference, self.wanted);
         let pod = self.pod_uid();
-        match Shelf::open(dir, pod.as_deref(), key) {
+        let patience = self.left() / u32::try_from(places.saturating_mul(2)).unwrap_or(u32::MAX).max(1);
+        match Shelf::open(dir, pod.as_deref(), key, patience) {
             Ok(shelf) => Some(shelf),
             Err(error) => {
                 story.push(Note::failed(format!("cache {}", dir.display()), &error));

@@ -262,3 +262,36 @@ impl RegistryError {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Digest;
+
+    #[test]
+    fn what_runs_is_asked_for_by_its_digest_only_where_the_reference_cannot_lead_there() {
+        use Look::{ByDigest, Choose};
+        use RunningKind::{Config, Index, IndexOrManifest, Manifest, Unknown};
+        // The kind; where the digest is the root's own, is listed by it, is neither.
+        for (kind, is_the_root, is_listed, is_neither) in [
+            // The chosen image's config is known only when that is chosen.
+            (Config, Choose, Choose, Choose),
+            (Index, Choose, ByDigest, ByDigest),
+            (Manifest, Choose, ByDigest, ByDigest),
+            (IndexOrManifest, Choose, ByDigest, ByDigest),
+            // One that is listed is a manifest's; another may be the chosen image's config.
+            (Unknown, Choose, ByDigest, Choose),
+        ] {
+            let running = RunningDigest { digest: Digest::of(b""), kind, repository: None };
+            for (root, listed, expected) in [
+                (true, false, is_the_root),
+                // An index that lists itself is nobody's, and no other either.
+                (true, true, is_the_root),
+                (false, true, is_listed),
+                (false, false, is_neither),
+            ] {
+                assert_eq!(Look::at(&running, root, listed), expected, "{kind:?} {root} {listed}");
+            }
+        }
+    }
+}

@@ -103,8 +103,11 @@ impl Lookup<'_> {
     ) -> Result<Option<Answer>, Failed> {
         match self.fetch(session, Method::HEAD, kind, identifier, what).await {
             Ok(answer) => Ok(Some(answer)),
-            // A registry may not have been taught this method; why it refuses stands in the body that this answer has not.
-            Err(Failed::Refused(_) | Failed::Finally(RegistryError::Status { .. })) => Ok(None),
+            // No other method changes the token service's mind.
+            Err(Failed::Refused(refusal)) if refusal.what == What::Token => Err(Failed::Refused(refusal)),
+            // A registry may not have been taught this method, or its challenge; why it refuses stands in the body that
+            // this answer has not.
+            Err(Failed::Refused(_) | Failed::Unknown(_) | Failed::Finally(RegistryError::Status { .. })) => Ok(None),
             Err(failed) => Err(failed),
         }
     }

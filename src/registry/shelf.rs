@@ -2,8 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
+use std::time::Duration;
 
-use crate::cache::{Cache, CacheError, Entry, Turn};
+use crate::cache::{Cache, CacheError, Entry, Turn, WAIT};
 use crate::credential::Note;
 use crate::image::Digest;
 use crate::sys::cause::chain;
@@ -14,6 +15,8 @@ pub struct Shelf {
     cache: Cache,
     /// What the lookup is for: others with the same wait for each other.
     key: String,
+    /// How long others are waited for.
+    patience: Duration,
     /// The source of its notes.
     name: String,
     /// The turn, once it was asked for; it ends with the shelf.
@@ -23,16 +26,18 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// Opens the cache in a directory, for a lookup of `key`. `pod` is the UID of this pod, if that is known.
+    /// Opens the cache in a directory, for a lookup of `key`. `pod` is the UID of this pod, if that is known. Nobody is
+    /// waited for longer than `patience`, nor than [`WAIT`].
     ///
     /// # Errors
     ///
     /// [`CacheError`]: there is no cache.
-    pub fn open(dir: &Path, pod: Option<&str>, key: String) -> Result<Self, CacheError> {
+    pub fn open(dir: &Path, pod: Option<&str>, key: String, patience: Duration) -> Result<Self, CacheError> {
         let cache = Cache::open(dir, pod)?;
         Ok(Self {
             cache,
             key,
+            patience: Duration::from_millis(u64::try_from(patience.min(WAIT).as_millis()).unwrap_or_default()),
             name: format!("cache {}", dir.display()),
             turn: RefCell::new(None),
             may_have: Cell::new(true),
@@ -44,12 +49,14 @@ impl Shelf {
         if self.turn.borrow().is_some() {
             return;
         }
-        let turn = self.cache.turn(&self.key).await;
+        let turn = tokio::time::timeout(self.patience, self.cache.turn(&self.key)).await.unwrap_or(Turn::Taken);
         match &turn {
             Turn::Ours { first, .. } => self.may_have.set(!first),
             Turn::Taken => {
-                let outcome = "somebody else has been looking up the same for 2 s: not waited for any longer";
-                self.note(notes, outcome.to_owned());
+                let waited = self.patience;
+                let outcome =
+                    format!("somebody else has been looking up the same for {waited:?}: not waited for any longer");
+                self.note(notes, outcome);
             }
             Turn::Unknown(error) => self.note(notes, chain(error)),
         }

@@ -160,13 +160,26 @@ impl Lookup<'_> {
             && let Some(entry) = shelf.take(digest, what.limit(), &mut *self.asker.notes)
         {
             let own = right == Right::Named || entry.by_this_pod || self.reports(digest);
-            if own || self.head(session, kind, &digest.to_string(), what).await?.is_some() {
+            if own || self.is_shown(session, kind, digest, what).await? {
                 return Ok(Fetched::shelved(entry.bytes));
             }
         }
         let answer = self.get(session, kind, &digest.to_string(), what).await?;
         self.verified(&answer, digest, what)?;
         Ok(self.kept(answer, what))
+    }
+
+    /// Whether the registry shows a document to whoever asks, by the head of it. One that speaks of another document says
+    /// nothing of this one.
+    async fn is_shown(
+        &mut self,
+        session: &mut Session<'_>,
+        kind: &str,
+        digest: &Digest,
+        what: What,
+    ) -> Result<bool, Failed> {
+        let head = self.head(session, kind, &digest.to_string(), what).await?;
+        Ok(head.is_some_and(|head| head.digest().is_none_or(|told| told == *digest)))
     }
 
     /// Whether the pod's own status reports this digest for the very repository that is asked for it.

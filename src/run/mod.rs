@@ -3,6 +3,11 @@
 mod attend;
 mod breakpoints;
 mod endpoints;
+#[cfg(feature = "lookup")]
+pub mod image;
+#[cfg(not(feature = "lookup"))]
+#[path = "image/absent.rs"]
+mod image;
 mod pass;
 mod step;
 
