@@ -6,7 +6,9 @@ use std::fs;
 use serde_json::json;
 
 use crate::pod_failures::fails;
-use crate::taskrun::{OURS, SUCCEEDED, Step, TaskRun, annotate, certificate, files, parts_with, private, runs_still};
+use crate::taskrun::{
+    OURS, SUCCEEDED, Step, TaskRun, annotate, certificate, files, parts_with, private, runs_still, with_image,
+};
 use crate::world::World;
 
 /// The pull secret, as a Task mounts it: a docker config.
@@ -55,7 +57,7 @@ fn no_step_runs_before_the_pod_is_ready_and_then_one_after_the_other_each_what_i
     let started: Vec<String> = (0..4).map(|index| task.started_at(index)).collect();
     assert!(started.is_sorted(), "{started:?}");
     for index in 0..3 {
-        assert_eq!(files(&pod, &format!("run-{index}")), SUCCEEDED);
+        assert_eq!(files(&pod, &format!("run-{index}")), with_image(&SUCCEEDED));
     }
     task.keeps_secrets(&pod, &[]);
 }
