@@ -49,6 +49,8 @@ mod pod_ends;
 mod pod_failures;
 #[path = "e2e/pod_images.rs"]
 mod pod_images;
+#[path = "e2e/pod_manifests.rs"]
+mod pod_manifests;
 #[path = "e2e/step.rs"]
 mod step;
 #[path = "e2e/taskrun.rs"]
