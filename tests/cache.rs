@@ -19,6 +19,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use entrypoint::cache::{Cache, CacheError, ENTRY, Entry, Turn, WAIT};
@@ -455,6 +456,33 @@ fn a_turn_is_waited_for_two_seconds_in_all_and_ends_with_its_owner() {
     assert!(matches!(wait(waiter.turn("another image")), Turn::Ours { .. }));
     drop(turn);
     assert!(matches!(wait(waiter.turn("image")), Turn::Ours { .. }));
+}
+
+#[test]
+fn the_first_turn_of_a_key_is_the_one_that_nobody_was_before() {
+    for round in 0..300 {
+        let directory = shared();
+        let had = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let cache = Cache::open(directory.path(), None).unwrap();
+                    loop {
+                        match cache.try_turn("image") {
+                            Turn::Ours { lock, first } => {
+                                let before = had.fetch_add(1, Ordering::SeqCst);
+                                assert!(!first || before == 0, "round {round}: first, and {before} before it");
+                                drop(lock);
+                                return;
+                            }
+                            Turn::Taken => std::thread::yield_now(),
+                            Turn::Unknown(error) => panic!("{error}"),
+                        }
+                    }
+                });
+            }
+        });
+    }
 }
 
 #[test]

@@ -8,7 +8,6 @@ use super::document::{Failure, Found, Wanted};
 use super::{When, pin, sources};
 use crate::host::Host;
 use crate::http::Network;
-use crate::image::Agreement;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
 use crate::secrets::Secrets;
@@ -99,13 +98,11 @@ impl Attempt<'_> {
         }
         match pin::strict_refusal(&word) {
             Some((reason, retryable)) if self.is_strict() && (!retryable || self.when == When::Turn) => {
+                let reason = self.waited(reason, retryable);
                 Err(Failure { retryable, runtime: Box::new(word), ..Failure::of(&self.spec.image, reason) })
             }
             // It may come yet, or will never come: then there is nothing better than this.
-            Some(_) | None => {
-                let agreement = Agreement::of(word.running(), self.reference, None);
-                Ok(Found { runtime: word, agreement, ..held.clone() })
-            }
+            Some(_) | None => Ok(held.clone().beside(word)),
         }
     }
 

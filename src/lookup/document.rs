@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::agreement::{Answer, Kind};
 use crate::image::{Agreement, LeadsTo, PinnedBy, Running};
 use crate::note::Note;
 use crate::trace::Requests;
@@ -61,8 +62,28 @@ impl Found {
         match *failure.runtime {
             RuntimeWord::NotAsked => self,
             runtime @ (RuntimeWord::Unread { .. } | RuntimeWord::Reported { .. }) => {
-                Self { runtime, not_followed: Some(failure.reason), ..self }
+                Self { not_followed: Some(failure.reason), ..self.beside(runtime) }
             }
+        }
+    }
+
+    /// The same beside what is known by now of what runs.
+    pub(super) fn beside(self, runtime: RuntimeWord) -> Self {
+        let agreement = match self.image.parse() {
+            Ok(requested) => Agreement::of(runtime.running(), &requested, self.answer().as_ref()),
+            Err(_) => self.agreement,
+        };
+        Self { runtime, agreement, ..self }
+    }
+
+    /// Where the reference leads, as far as this tells it.
+    fn answer(&self) -> Option<Answer> {
+        let LeadsTo { kind, digest } = self.leads_to?;
+        let config = || self.config_digest.as_ref().and_then(|config| config.parse().ok());
+        match kind {
+            Kind::Index => Some(Answer::Index { index: digest, within: None }),
+            Kind::Manifest => Some(Answer::Manifest { manifest: digest, config: config() }),
+            Kind::Config => None,
         }
     }
 }
@@ -298,8 +319,46 @@ pub(super) mod tests {
         let failure = Failure { runtime: Box::new(reported.clone()), ..Failure::of("x", "not there".into()) };
         let told = held.clone().without_what_runs(failure);
         let expected = Found { runtime: reported, not_followed: Some("not there".into()), ..held.clone() };
-        assert_eq!(told, expected);
+        assert_eq!(Found { agreement: held.agreement, ..told }, expected);
         // A child that died says nothing of what runs.
         assert_eq!(held.clone().without_what_runs(Failure::of("x", "killed".into())), held);
+    }
+
+    #[test]
+    fn an_image_that_was_held_is_compared_with_what_is_said_later() {
+        use crate::image::Digest;
+        let digest = |name: &str| Digest::of(name.as_bytes());
+        let reported = |image_id: String| RuntimeWord::Reported {
+            container: "step-build".into(),
+            running: Running::parse("busybox", &image_id),
+        };
+        let own = |name: &str| reported(format!("busybox@{}", digest(name)));
+        let config = |name: &str| reported(digest(name).to_string());
+        let unread = RuntimeWord::Unread { reason: "no".into(), retryable: false };
+        let led = |kind| Some(LeadsTo { kind, digest: digest("root") });
+        for (leads_to, runtime, because) in [
+            (led(Kind::Index), own("root"), Because::SameIndex),
+            // An image of the index may have it, which nobody has kept.
+            (led(Kind::Index), own("another"), Because::NotRead),
+            (led(Kind::Index), config("config"), Because::NotRead),
+            (led(Kind::Manifest), own("root"), Because::SameManifest),
+            (led(Kind::Manifest), own("another"), Because::PerhapsIndexOfOneImage),
+            (led(Kind::Manifest), config("config"), Because::SameConfig),
+            (led(Kind::Manifest), config("another"), Because::OtherConfig),
+            (led(Kind::Manifest), reported(format!("ghcr.io/a/b@{}", digest("another"))), Because::OtherRepository),
+            (led(Kind::Manifest), unread.clone(), Because::NotReported),
+            (led(Kind::Manifest), reported(String::new()), Because::Late),
+            (led(Kind::Manifest), reported("busybox:latest".into()), Because::NoIdentity),
+            // As of a daemon.
+            (None, own("root"), Because::NotAsked),
+            (None, unread, Because::NotReported),
+        ] {
+            let late = Agreement::unknown(Because::Late);
+            let config_digest = Some(digest("config").to_string());
+            let held = Found { leads_to, config_digest, agreement: late, ..found() };
+            let beside = held.clone().beside(runtime.clone());
+            assert_eq!(beside.agreement.because, because, "{leads_to:?} {runtime:?}");
+            assert_eq!(beside, Found { runtime, agreement: beside.agreement, ..held });
+        }
     }
 }

@@ -15,6 +15,8 @@ mod places;
 #[cfg(feature = "lookup")]
 mod sources;
 #[cfg(feature = "lookup")]
+mod warning;
+#[cfg(feature = "lookup")]
 mod without;
 
 use std::os::fd::BorrowedFd;

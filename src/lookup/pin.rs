@@ -1,5 +1,6 @@
 //! What the container runtime says that the step runs: read from the pod's status, and compared with what was found.
 
+use super::When;
 use super::ask::Attempt;
 use super::document::{Found, RuntimeWord};
 use crate::image::agreement::Answer;
@@ -8,7 +9,7 @@ use crate::image::{Agreement, Digest, Match, PinnedBy, shown};
 use crate::spec::ImagePin;
 
 /// How many characters of an `imageID` a message shows.
-const SHOWN: usize = 200;
+pub(super) const SHOWN: usize = 200;
 
 /// How the refusals of `-image_pin_strict` begin.
 pub(super) const STRICT: &str = "-image_pin_strict takes nothing but the image that the container runs, and ";
@@ -17,6 +18,14 @@ impl Attempt<'_> {
     /// Whether the runtime's word is wanted.
     pub(super) fn pins(&self) -> bool {
         self.spec.pin != ImagePin::Registry
+    }
+
+    /// A strict refusal; with how long was waited for what did not come.
+    pub(super) fn waited(&self, refusal: String, may_come: bool) -> String {
+        if !may_come || self.when == When::Waiting {
+            return refusal;
+        }
+        format!("{refusal}, within {:?} (-image_lookup_timeout)", self.spec.timeout)
     }
 
     /// Whether nothing but the image that runs will do.
@@ -32,9 +41,10 @@ mod by_kubelet {
     use super::super::ask::Attempt;
     use super::super::document::RuntimeWord;
     use crate::kube::{self, ContainerName, OwnContainer, OwnPod, PodStatus, PodUnread};
+    use crate::pause::{self, Pauses};
 
-    /// Between two looks at a status that is awaited.
-    const PAUSE: Duration = Duration::from_millis(500);
+    /// Between two looks at a status that is awaited: nobody is to be asked by a thousand pods twice a second.
+    const PAUSES: Pauses = Pauses { shortest: Duration::from_millis(500), longest: Duration::from_secs(5) };
 
     impl<'a> Attempt<'a> {
         /// What is wanted of the cluster.
@@ -93,8 +103,12 @@ mod by_kubelet {
 
         /// Reads the pod's status until it says what runs, or there is no time left for it.
         pub(in super::super) async fn awaited_word(&self, mut word: RuntimeWord) -> RuntimeWord {
-            while word.may_come() && self.left() > PAUSE {
-                tokio::time::sleep(PAUSE).await;
+            for looks in 0.. {
+                let pause = PAUSES.behind(looks / 4, pause::some_number());
+                if !word.may_come() || self.left() <= pause {
+                    break;
+                }
+                tokio::time::sleep(pause).await;
                 word = self.read_word().await;
             }
             word

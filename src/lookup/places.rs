@@ -6,7 +6,7 @@ use super::When;
 use super::ask::Attempt;
 use super::document::{Failure, Found, FoundAt, RuntimeWord};
 use super::gather::{Gathered, Pod};
-use super::pin::{STRICT, strict_refusal};
+use super::pin::{self, STRICT, strict_refusal};
 use crate::authn::chain::Chain;
 use crate::authn::cloud::{Identities, Limits, Setting};
 use crate::cloud::CloudRegistry;
@@ -241,11 +241,12 @@ impl Attempt<'_> {
             if let RegistryError::NoCredential { .. } = error {
                 reason.push_str(&self.hint(route));
             }
-            if let (RegistryError::NotFound { .. }, Some(Running { identity: Some(_), .. })) = (&error, running) {
-                reason.push_str(
-                    "; nor does it have what the container runs: an image that is only on its node cannot be looked up, \
-                     give the program with -entrypoint",
-                );
+            if let (RegistryError::NotFound { .. }, Some(running @ Running { identity: Some(_), .. })) = (&error, running) {
+                reason.push_str(&format!(
+                    "; nor does it have what the container runs, {}: an image that is only on its node cannot be looked \
+                     up, give the program with -entrypoint",
+                    shown(&running.image_id, pin::SHOWN)
+                ));
             }
             (reason, Missed { retryable, retry_after: error.retry_after() })
         })

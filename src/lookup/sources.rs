@@ -125,7 +125,7 @@ impl Attempt<'_> {
         if self.is_strict()
             && let Some((reason, retryable)) = strict_refusal(&word)
         {
-            return refused(&word, reason, retryable);
+            return refused(&word, self.waited(reason, retryable), retryable);
         }
         let found = of_daemon(self.daemons_image().await?, word);
         match &found.not_followed {

@@ -164,13 +164,15 @@ impl Lookup<'_> {
         let listed = root.is_some_and(|root| root.lists(&running.digest));
         match running.kind {
             RunningKind::Index | RunningKind::Manifest | RunningKind::IndexOrManifest => {
-                self.by_manifest(session, running).await
+                self.by_manifest(session, running, root).await
             }
-            RunningKind::Config => self.by_config(session, running).await,
-            RunningKind::Unknown if listed => self.by_manifest(session, running).await,
+            RunningKind::Config => self.by_config(session, running, root).await,
+            RunningKind::Unknown if listed => self.by_manifest(session, running, root).await,
             // Mostly a config. A registry that has not got it may have a manifest of that digest.
-            RunningKind::Unknown => match self.by_config(session, running).await {
-                Err(Failed::Refused(refusal)) if refusal.status == 404 => self.by_manifest(session, running).await,
+            RunningKind::Unknown => match self.by_config(session, running, root).await {
+                Err(Failed::Refused(refusal)) if refusal.status == 404 => {
+                    self.by_manifest(session, running, root).await
+                }
                 result => result,
             },
         }
@@ -180,13 +182,17 @@ impl Lookup<'_> {
         &mut self,
         session: &mut Session<'_>,
         running: &RunningDigest,
+        tags: Option<&Root>,
     ) -> Result<(Image, RunningKind), Failed> {
         let root = self.root(session, &Identifier::Digest(running.digest)).await?;
         let kind = match root.document {
             Document::Index(_) => RunningKind::Index,
             Document::Manifest(_) => RunningKind::Manifest,
         };
-        let leaf = self.choose(session, &root).await?;
+        let mut leaf = self.choose(session, &root).await?;
+        if let Some(tags) = tags.filter(|tags| tags.lists(&running.digest)) {
+            leaf.index.get_or_insert(tags.digest);
+        }
         Ok((self.read(session, leaf).await?, kind))
     }
 
@@ -194,11 +200,12 @@ impl Lookup<'_> {
         &mut self,
         session: &mut Session<'_>,
         running: &RunningDigest,
+        root: Option<&Root>,
     ) -> Result<(Image, RunningKind), Failed> {
         let fetched = self.fetched(session, "blobs", &running.digest, What::Config, Right::None).await?;
         // Registries give a manifest as a blob too.
         if running.kind == RunningKind::Unknown && fetched.is_a_manifest() {
-            return self.by_manifest(session, running).await;
+            return self.by_manifest(session, running, root).await;
         }
         let leaf = Leaf::of_config(running.digest, fetched.into_config(self)?);
         Ok((self.read(session, leaf).await?, RunningKind::Config))

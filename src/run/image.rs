@@ -1,13 +1,11 @@
-//! What a lookup's end tells of the step's image: the report that is left, and the warning where the command is not known
-//! to be that of the image which the container runtime runs: pure.
+//! What a lookup's end tells of the step's image: the report that is left: pure.
 
 use crate::image::agreement::{Agreement, Because};
-use crate::image::{Digest, PinnedBy, Reference};
+use crate::image::{Digest, Reference};
 use crate::lookup::{Failure, Found, RuntimeWord};
-use crate::quote::OneLine;
 use crate::report::image::{Command, Digests, ImageReport, Requested, Runtime, Source};
 use crate::report::image_files::{ImageFiles, ImageResult};
-use crate::spec::{CommandSource, ImagePin, StepSpec};
+use crate::spec::{CommandSource, StepSpec};
 
 /// The texts that are left for this end of the step's lookup.
 pub(super) fn files(spec: &StepSpec, end: &Result<Found, Failure>) -> Option<ImageFiles> {
@@ -108,66 +106,6 @@ fn registry_of(image: &str) -> String {
     image.parse().map_or_else(|_| image.to_owned(), |reference: Reference| reference.registry().to_owned())
 }
 
-/// The line for the log of a step whose command is not that of the image which the container runs, or is not known to be
-/// although that was asked for.
-pub(super) fn warning(spec: &StepSpec, found: &Found) -> Option<String> {
-    let CommandSource::Image(image) = &spec.command else { return None };
-    let why = match &found.not_followed {
-        Some(reason) => reason.clone(),
-        None if image.pin == ImagePin::PodStatus && !is_pinned(found) => not_known(&found.runtime)?,
-        None => return None,
-    };
-    let line = format!(
-        "The command of image {} is not taken from what the container runs: {why}; used instead: {}; {TO_DO}",
-        found.image,
-        instead(found)
-    );
-    Some(OneLine(line).to_string())
-}
-
-/// Why the runtime's word tells no image.
-fn not_known(word: &RuntimeWord) -> Option<String> {
-    match word {
-        RuntimeWord::Unread { reason, .. } => Some(reason.clone()),
-        RuntimeWord::Reported { container, running } if running.is_late() => {
-            Some(format!("kubelet has not reported it yet for the container {container}"))
-        }
-        RuntimeWord::Reported { container, running } if running.identity.is_none() => {
-            Some(format!("kubelet reports {:?} for the container {container}, which is not a digest", running.image_id))
-        }
-        RuntimeWord::NotAsked | RuntimeWord::Reported { .. } => None,
-    }
-}
-
-/// What to do about a command that may be another image's.
-const TO_DO: &str = "-image_pin_strict has such a step fail, and -image_pin registry leaves the pod's status unasked";
-
-/// Whether it is certain which image is meant, whatever the tag says.
-fn is_pinned(found: &Found) -> bool {
-    match found.pinned_by {
-        PinnedBy::PodStatus | PinnedBy::Reference => true,
-        PinnedBy::Registry | PinnedBy::Daemon => false,
-    }
-}
-
-/// Whose image it is that the command was taken from.
-fn instead(found: &Found) -> String {
-    let digest = [&found.manifest_digest, &found.repository_digest, &found.config_digest].into_iter().flatten().next();
-    let digest = digest.map(|digest| format!(", {digest}")).unwrap_or_default();
-    let what = match (found.pinned_by, &found.daemon, &found.found_at) {
-        (PinnedBy::Reference, ..) => "the digest in the reference".to_owned(),
-        (PinnedBy::PodStatus, ..) => "what the pod's status says".to_owned(),
-        (PinnedBy::Daemon, Some(daemon), _) | (PinnedBy::Registry, Some(daemon), _) => {
-            format!("what the Docker daemon at {daemon} has under that name")
-        }
-        (PinnedBy::Registry | PinnedBy::Daemon, None, Some(at)) => format!("what {at} has now"),
-        (PinnedBy::Registry | PinnedBy::Daemon, None, None) => {
-            format!("what {} has under that name now", registry_of(&found.image))
-        }
-    };
-    what + &digest
-}
-
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
@@ -175,7 +113,7 @@ mod tests {
     use super::*;
     use crate::cli::{self, Invocation};
     use crate::image::agreement::Match;
-    use crate::image::{LeadsTo, Running, agreement};
+    use crate::image::{LeadsTo, PinnedBy, Running, agreement};
     use crate::lookup::{FoundAt, Wanted};
     use crate::note::Note;
     use crate::trace::Requests;
@@ -327,65 +265,5 @@ mod tests {
             noted.json.contains("what the container runs is not known: the pod may not be read")
                 && noted.result.unwrap().value.ends_with(r#""notes":[]}"#)
         );
-    }
-
-    #[test]
-    fn a_command_that_may_be_another_images_is_warned_of_where_that_is_told_or_was_asked_about() {
-        let daemon = Some("unix:///d.sock".to_owned());
-        let manifest = Digest::of(b"manifest");
-        let start = format!("The command of image {IMAGE} is not taken from what the container runs: ");
-        let at_registry = format!("used instead: what index.docker.io has under that name now, {manifest}; ");
-        for (flags, found, parts) in [
-            (&[][..], found(), &[][..]),
-            (&[], Found { runtime: unread(), ..found() }, &[]),
-            (&["-image_pin", "registry"], found(), &[]),
-            (
-                &["-image_pin", "pod-status"],
-                Found { runtime: reported(IMAGE_ID), pinned_by: PinnedBy::PodStatus, ..found() },
-                &[],
-            ),
-            (
-                &["-image_pin", "pod-status"],
-                Found { runtime: unread(), pinned_by: PinnedBy::Reference, ..found() },
-                &[],
-            ),
-            (
-                &["-image_pin", "pod-status"],
-                Found { runtime: unread(), ..found() },
-                &[&start, "the pod may not be read; ", &at_registry, TO_DO],
-            ),
-            (
-                &["-image_pin", "pod-status"],
-                Found { runtime: reported(""), ..mirrored() },
-                &[
-                    &start,
-                    "kubelet has not reported it yet for the container step-build; ",
-                    "used instead: what r:5000/library/busybox:1 (-image_registry_map) has now, ",
-                    TO_DO,
-                ],
-            ),
-            (
-                &["-image_pin", "pod-status"],
-                Found { runtime: reported("odd"), ..found() },
-                &["reports \"odd\" for", "; used"],
-            ),
-            (
-                &[],
-                Found { runtime: reported(IMAGE_ID), not_followed: Some("it is\ngone".into()), ..found() },
-                &[&start, "it is\\ngone; ", &at_registry, TO_DO],
-            ),
-            (
-                &[],
-                Found { not_followed: Some("it is gone".into()), daemon, pinned_by: PinnedBy::Daemon, ..found() },
-                &[&start, "it is gone; ", "the Docker daemon at unix:///d.sock has under that name, "],
-            ),
-        ] {
-            let warning = warning(&spec(flags), &found);
-            assert_eq!(warning.is_some(), !parts.is_empty(), "{flags:?} {warning:?}");
-            for part in parts {
-                let warning = warning.as_deref().unwrap();
-                assert!(warning.contains(part) && !warning.contains('\n'), "{part:?} in {warning}");
-            }
-        }
     }
 }

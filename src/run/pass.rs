@@ -81,7 +81,9 @@ impl<'a> Pass<'a> {
         if spec.timeout == Timeout::Negative {
             return Err(failed("Error executing command: negative timeout specified".to_owned()));
         }
-        if let Some(warning) = found.as_ref().and_then(|found| image::warning(spec, found)) {
+        if let (CommandSource::Image(image), Some(found)) = (&spec.command, &found)
+            && let Some(warning) = found.warning(image.pin)
+        {
             self.wait_for_log(&mut Beside::Nobody)?;
             log::warn(warning);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use entrypoint::cache::WAIT;
+use entrypoint::cache::{Cache, WAIT};
 use entrypoint::credential::Credential;
 use entrypoint::image::Running;
 use entrypoint::registry::{FetchFailure, FetchedImage, Shelf};
@@ -251,11 +251,21 @@ impl LookUp<'_> {
         self
     }
 
+    /// What is looked up, and for which platform: others with the same wait for each other.
+    fn key(&self) -> String {
+        format!("{} {}", self.place.named(&self.identifier), self.place.setup.platform)
+    }
+
+    /// Whether a lock for it is there: that of another lookup.
+    pub fn shares_its_lock(&self, directory: &Path) -> bool {
+        Cache::open(directory, None).unwrap().lock_path(&self.key()).exists()
+    }
+
     pub fn made(self) -> Result<FetchedImage, FetchFailure> {
-        let image = self.place.named(&self.identifier);
-        let open = |dir: &PathBuf| Shelf::open(dir, self.pod, format!("{image} {}", self.place.setup.platform), WAIT);
+        let open = |dir: &PathBuf| Shelf::open(dir, self.pod, self.key(), WAIT);
         let shelf = self.cache.as_ref().map(open).transpose();
         let shelf = shelf.unwrap_or_else(|error| panic!("{}", chain(&error)));
+        let image = self.place.named(&self.identifier);
         self.place.setup.fetch_beside(&image, &self.credentials, self.running.as_ref(), shelf.as_ref())
     }
 

@@ -36,12 +36,15 @@ fn of_six_steps_with_one_image_one_fetches_it_and_the_others_ask_for_its_head() 
             }
         });
         six(&world, &registry, tag);
-        let heads = vec![format!("HEAD {tag}"); 5];
-        let once: Vec<String> = fetched.iter().map(|line| (*line).to_owned()).collect();
-        assert_eq!(asked(&registry), [once.clone(), heads].concat());
+        let gets = || asked(&registry).into_iter().filter(|line| line.starts_with("GET ")).collect::<Vec<_>>();
+        assert_eq!(gets(), fetched, "once in all");
+        // Who makes the lock need not be who has it first: then he too asks whether somebody has looked it up before.
+        let heads = asked(&registry).len() - fetched.len();
+        assert!((5..=6).contains(&heads), "{:?}", asked(&registry));
         // And later.
         six(&world, &registry, tag);
-        assert_eq!(asked(&registry), [once, vec![format!("HEAD {tag}"); 11]].concat());
+        assert_eq!(gets(), fetched);
+        assert_eq!(asked(&registry).len() - fetched.len(), heads + 6);
     }
 }
 

@@ -206,9 +206,14 @@ impl Cluster {
 
     /// Starts the API server.
     pub fn start(self) -> KubeApi {
+        self.start_with(Self::answer)
+    }
+
+    /// Starts an API server that answers in another way.
+    pub fn start_with(self, answer: impl Fn(&Self, &Request) -> Reply + Send + Sync + 'static) -> KubeApi {
         let authority = Authority::new("kubernetes");
         let tls = authority.server(&[LOOPBACK, &["kubernetes.default.svc"]].concat());
-        let server = Server::handler(Bound::new(), Some(tls), move |request| self.answer(request));
+        let server = Server::handler(Bound::new(), Some(tls), move |request| answer(&self, request));
         KubeApi { server, authority }
     }
 

@@ -8,8 +8,3 @@ use crate::spec::StepSpec;
 pub(super) fn files(_: &StepSpec, _: &Result<Found, Failure>) -> Option<ImageFiles> {
     None
 }
-
-/// Nothing is worth a warning.
-pub(super) fn warning(_: &StepSpec, _: &Found) -> Option<String> {
-    None
-}
