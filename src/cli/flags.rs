@@ -320,8 +320,8 @@ fn which() -> [Arg; 4] {
         ),
         valued("image_cache_dir", "DIR", value::path).help(
             "Share what was looked up with the other steps of the pod: manifests and configs by their digests, verified each \
-             time. A directory that all of them mount; it is made if its parent is there.\n\
-             Example: -image_cache_dir /tekton/run/images",
+             time. A directory of a volume that all of them mount; it is made if its parent is there.\n\
+             Example: -image_cache_dir /workspace/.images",
         ),
     ]
 }

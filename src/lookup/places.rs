@@ -67,6 +67,7 @@ pub(super) async fn ask(attempt: Attempt<'_>, known: Option<RuntimeWord>) -> Res
         // While the step waits it may come yet, and what the registry has is good to know.
         && !(retryable && attempt.when == When::Waiting)
     {
+        let reason = attempt.waited(reason, retryable);
         return Err(Failure {
             retryable,
             runtime: Box::new(word),

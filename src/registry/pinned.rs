@@ -104,7 +104,10 @@ impl Lookup<'_> {
         failed: Failed,
     ) -> Result<FetchedImage, Failed> {
         if !failed.is_about_the_image() {
-            return Err(failed);
+            // Whoever cannot be asked, or not any more, need not be where what runs is on the shelf.
+            let asked = matches!(failed, Failed::Finally(_));
+            let shelved = if asked { self.by_digest(&mut Session::offline(), running, root).await.ok() } else { None };
+            return shelved.map(|(image, kind)| followed(image, kind, running, None)).ok_or(failed);
         }
         match self.by_digest(session, running, root).await {
             Ok((image, kind)) => {

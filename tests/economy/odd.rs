@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use entrypoint::image::PinnedBy;
 use entrypoint::registry::{Patience, RegistryError};
 
 use crate::images::{Blob, Image, OCI_INDEX, OCI_MANIFEST, index, tag_path};
@@ -108,6 +109,25 @@ fn too_many_heads_are_too_many_requests() {
     let image = place.lookup().cache(dir.path()).image();
     assert_eq!(place.asked(), ["HEAD 1", "HEAD 1"]);
     assert!(image.from_shelf && image.notes.iter().any(|note| note.outcome.contains("429")), "{:?}", image.notes);
+}
+
+#[test]
+fn a_registry_that_has_been_asked_too_often_is_not_needed_where_what_runs_is_in_the_cache() {
+    for shape in Shape::ALL {
+        let documents = Documents::new(shape, "app");
+        let (place, dir) = known(Login::Anonymous, &documents);
+        place.heads(|_, _| Answer::new(429).header("Retry-After", "7"));
+        let reported = place.named(&documents.root.digest().to_string());
+        let image = place.lookup().cache(dir.path()).running(&reported).image();
+        assert_eq!(place.asked(), ["HEAD 1"], "{shape:?}");
+        assert_eq!((image.leads_to, image.pinned_by), (None, PinnedBy::PodStatus), "where the tag leads is not known");
+        assert!(image.from_shelf && image.config.entrypoint == ["/app"]);
+        // Of another repository it is not this pod's to have unasked.
+        let elsewhere = format!("registry.example/ci/app@{}", documents.root.digest());
+        let failed = place.lookup().cache(dir.path()).running(&elsewhere).made().unwrap_err();
+        assert!(matches!(failed.error, RegistryError::TooManyRequests { .. }), "{:?}", failed.error);
+        place.asked();
+    }
 }
 
 #[test]
