@@ -1,4 +1,4 @@
-//! The Pods that are for a cluster (`tests/e2e/kind`), as far as podman can play them: with the registry, the images and the
+//! The Pods that are for a cluster (`tests/e2e/kind`, `docs/debug-pod.md`), as far as podman can play them: with the registry, the images and the
 //! mounted secret of the tests in the place of those there, and without anything that asks the cluster.
 
 use std::fs;
@@ -13,12 +13,15 @@ use crate::world::World;
 /// What the tests give all containers: the authority of their registry, and its password.
 const GIVEN: [(&str, &str); 2] = [("trust", "/trust"), ("docker", "/docker")];
 
-/// A Pod of a file in `tests/e2e/kind`.
+/// A Pod of a file, or of a page's blocks of YAML.
 fn manifest(file: &str, name: &str) -> Value {
-    let path = skip::repository().join("tests/e2e/kind").join(file);
+    let path = skip::repository().join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let all: Vec<Value> = serde_saphyr::from_multiple(&text).expect("YAML");
-    all.into_iter().find(|pod| pod["metadata"]["name"] == name).unwrap_or_else(|| panic!("no Pod {name} in {file}"))
+    let blocks = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
+    let texts: Vec<&str> = if file.ends_with(".md") { blocks.collect() } else { vec![&text] };
+    let objects = |text: &str| -> Vec<Value> { serde_saphyr::from_multiple(text).expect("YAML") };
+    let mut all = texts.into_iter().flat_map(objects);
+    all.find(|pod| pod["metadata"]["name"] == name).unwrap_or_else(|| panic!("no Pod {name} in {file}"))
 }
 
 /// The Pod in the world of the tests.
@@ -49,7 +52,10 @@ fn contain(container: &mut Value, world: &World) {
     let ours = container["image"].as_str().is_some_and(|image| image.contains("/ci/entrypoint:"));
     container["image"] = if ours { json!(OURS) } else { json!(private(world, "app")) };
     container["imagePullPolicy"] = json!("Never");
-    container["env"] = json!([{"name": "DOCKER_CONFIG", "value": "/docker"}]);
+    container["env"] = json!([
+        {"name": "DOCKER_CONFIG", "value": "/docker"},
+        {"name": "SSL_CERT_FILE", "value": "/trust/authority.pem"},
+    ]);
     if container["volumeMounts"].is_null() {
         container["volumeMounts"] = json!([]);
     }
@@ -57,17 +63,20 @@ fn contain(container: &mut Value, world: &World) {
     mounts.retain(|mount| mount["name"] != "docker");
     mounts.extend(GIVEN.map(|(name, path)| json!({"name": name, "mountPath": path, "readOnly": true})));
     let mapped = "localhost:30500=http://registry.entrypoint-e2e.svc.cluster.local:5000";
-    let Some(arguments) = container["args"].as_array_mut() else { return };
-    arguments.retain(|argument| argument != "-image_registry_map_only");
-    for argument in arguments {
-        *argument = json!(match argument.as_str().expect("text") {
-            // Nobody tells what runs, where there is no cluster.
-            "-image_pin_strict" => "-image_pin=registry".to_owned(),
-            text => text
-                .replace(mapped, &certificate(world))
-                .replace("-image_registry_map", "-image_registry_certificate")
-                .replace("localhost:30500/ci/tool:1", &private(world, "app")),
-        });
+    for key in ["command", "args"] {
+        let Some(words) = container[key].as_array_mut() else { continue };
+        words.retain(|word| word != "-image_registry_map_only");
+        for word in words {
+            *word = json!(match word.as_str().expect("text") {
+                // Nobody tells what runs, where there is no cluster.
+                "-image_pin_strict" => "-image_pin=registry".to_owned(),
+                text => text
+                    .replace(mapped, &certificate(world))
+                    .replace("-image_registry_map", "-image_registry_certificate")
+                    .replace("localhost:30500/ci/tool:1", &private(world, "app"))
+                    .replace("registry.example.org/private/tool:1", &private(world, "app")),
+            });
+        }
     }
 }
 
@@ -78,7 +87,7 @@ fn play<'p>(podman: &'p Podman, world: &World, file: &str, name: &str) -> Pod<'p
 #[test]
 fn the_steps_that_are_for_a_cluster_run_here_too_and_tell_which_image_it_was() {
     let Some((podman, world)) = parts("the pods of tests/e2e/kind") else { return };
-    let pod = play(&podman, &world, "steps.yaml", "steps");
+    let pod = play(&podman, &world, "tests/e2e/kind/steps.yaml", "steps");
     world.registry.wait_for_answer(0, "GET /v2/ci/app/blobs/sha256:");
     assert_eq!(pod.log("step-tool"), "", "it waits for the annotation");
     annotate(&world, &[("ready", "READY")]);
@@ -94,7 +103,7 @@ fn the_steps_that_are_for_a_cluster_run_here_too_and_tell_which_image_it_was() {
 #[test]
 fn resolve_as_it_is_for_a_cluster_finds_the_image_by_the_mounted_secret() {
     let Some((podman, world)) = parts("the pods of tests/e2e/kind") else { return };
-    let pod = play(&podman, &world, "resolve.yaml", "resolve-with-a-mounted-secret");
+    let pod = play(&podman, &world, "tests/e2e/kind/resolve.yaml", "resolve-with-a-mounted-secret");
     let code = pod.wait()["resolve"];
     let log = pod.log("resolve");
     assert_eq!(code, 0, "{log}");
@@ -104,4 +113,17 @@ fn resolve_as_it_is_for_a_cluster_finds_the_image_by_the_mounted_secret() {
         told["credential"].as_str().is_some_and(|told| told.starts_with("docker config /docker/config.json")),
         "{log}"
     );
+}
+
+#[test]
+fn the_pods_of_the_page_for_people_do_what_it_says() {
+    let Some((podman, world)) = parts("the pods of docs/debug-pod.md") else { return };
+    let pod = play(&podman, &world, "docs/debug-pod.md", "resolve");
+    let code = pod.wait()["resolve"];
+    let log = pod.log("resolve");
+    assert!(code == 0 && log.contains("Command     /opt/app --greet world\n"), "{code} {log}");
+    drop(pod);
+    let pod = play(&podman, &world, "docs/debug-pod.md", "tool");
+    let code = pod.wait()["tool"];
+    assert_eq!((code, pod.log("tool").as_str()), (0, "app: --greet --verbose\n"));
 }
