@@ -251,7 +251,7 @@ impl Lookup<'_> {
 
 /// Whether a failure shows that a host does not speak TLS, rather than being slow, or not who it should be. What a proxy
 /// that is itself spoken to in TLS has to do with that cannot be told.
-fn speaks_no_tls(error: &RegistryError, registry: &str) -> bool {
+pub(super) fn speaks_no_tls(error: &RegistryError, registry: &str) -> bool {
     if let RegistryError::NotTls { host, proxy, .. } = error {
         host == registry && !proxy.as_ref().is_some_and(Proxy::is_tls)
     } else if let RegistryError::Unanswered { host, source: Unanswered::Refused, .. } = error {

@@ -20,6 +20,7 @@ pub(super) struct World {
     pub(super) index: Value,
     pub(super) image: Value,
     /// One that no name leads to any more.
+    #[cfg_attr(not(feature = "kube"), expect(dead_code, reason = "only a pod can run it"))]
     pub(super) old: Value,
     pub(super) registry: Server,
 }
