@@ -134,7 +134,7 @@ fn shell_for_a_cluster_is_shell_and_kubectl_and_the_program_know_every_flag_in_i
             ours += 1;
         }
     }
-    assert!(asked >= 15 && ours == 4, "{asked} {ours}");
+    assert!(asked >= 15 && ours == 5, "{asked} {ours}");
 }
 
 #[test]
