@@ -39,10 +39,18 @@ mod footprint;
 mod images;
 #[path = "e2e/lookup.rs"]
 mod lookup;
+#[path = "e2e/nothing.rs"]
+mod nothing;
 #[path = "e2e/pod.rs"]
 mod pod;
+#[path = "e2e/pod_ends.rs"]
+mod pod_ends;
 #[path = "e2e/pod_failures.rs"]
 mod pod_failures;
+#[path = "e2e/pod_images.rs"]
+mod pod_images;
+#[path = "e2e/pod_manifests.rs"]
+mod pod_manifests;
 #[path = "e2e/step.rs"]
 mod step;
 #[path = "e2e/taskrun.rs"]

@@ -18,8 +18,13 @@ if [ -d /tekton/results ]; then printf %s \"$*\" >/tekton/results/greeting; fi
 case $* in *'fail with 7') exit 7 ;; esac
 ";
 
+/// The application of the image with a user of its own says who it is and what became of a file in its root.
+const WHO: &str =
+    "echo uid $(/bin/busybox id -u); if echo >/written; then echo written; else echo read-only; fi 2>/dev/null";
+
 /// Writes the layout that all tests use: `app`, `echo` and `poor` (ENTRYPOINT and CMD), `held` (runs until it is ended),
-/// `cmd-only`, `nothing` (neither) and `index` (this machine's platform among others, and an attestation).
+/// `cmd-only`, `nothing` (neither) and `index` (this machine's platform among others, and an attestation). And what pods
+/// are made of: `scratch` (one static program, and no variable), `user` (a UID of its own) and `by-cmd` (CMD alone).
 pub fn layout(dir: &Path, busybox: &Path) -> Layout {
     let busybox = fs::read(busybox).expect("busybox");
     let mut layout = Layout::create(dir);
@@ -47,6 +52,16 @@ pub fn layout(dir: &Path, busybox: &Path) -> Layout {
     layout.tag("cmd-only", &cmd_only);
     let nothing = layout.image(architecture(), Command::default(), &layers);
     layout.tag("nothing", &nothing);
+    let alone = layout.layer(&[program("echo")]);
+    let scratch = Command { entrypoint: &["/echo", "from"], cmd: &["scratch"] };
+    let scratch = layout.image_with(json!({}), architecture(), scratch, &[alone]);
+    layout.tag("scratch", &scratch);
+    let user = Command { entrypoint: &["/bin/sh", "-c", WHO], cmd: &[] };
+    let user = layout.image_with(json!({"User": "1234:1234"}), architecture(), user, &layers);
+    layout.tag("user", &user);
+    let by_cmd = Command { cmd: &["/bin/busybox", "echo", "by CMD"], ..Command::default() };
+    let by_cmd = layout.image(architecture(), by_cmd, &layers);
+    layout.tag("by-cmd", &by_cmd);
     let foreign = layout.image("s390x", Command { entrypoint: &["/foreign"], ..Command::default() }, &layers);
     let attestation = layout.attestation(&echo);
     let index = layout.index(&[foreign.clone(), echo, attestation]);

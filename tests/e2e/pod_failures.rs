@@ -10,7 +10,7 @@ use crate::world::World;
 
 /// Plays a step whose lookup fails, and one behind it: exit code 1, `.err`, a message with its reason, one sentence, which
 /// is returned; the step behind it is skipped; and no secret stands anywhere.
-fn fails(podman: &Podman, world: &World, step: Step, happens: impl FnOnce()) -> String {
+pub fn fails(podman: &Podman, world: &World, step: Step, happens: impl FnOnce()) -> String {
     let task = TaskRun {
         steps: vec![step, Step::script("echo must not run")],
         mounts: vec![("docker", "/docker")],
@@ -23,7 +23,8 @@ fn fails(podman: &Podman, world: &World, step: Step, happens: impl FnOnce()) -> 
     let logs = task.logs(&pod);
     assert_eq!(codes.into_values().collect::<Vec<_>>(), [1, 1], "{logs:#?}");
     let [sentence] = logs[0].lines().collect::<Vec<_>>()[..] else { panic!("one sentence: {logs:#?}") };
-    assert!(sentence.contains(" cannot look up the command of image "), "{sentence}");
+    let words = [" cannot look up the command of image ", " has neither ENTRYPOINT nor CMD"];
+    assert!(words.iter().any(|words| sentence.contains(words)), "{sentence}");
     let message = task.message(0);
     assert_eq!(message[..2], ["StartedAt", "Reason=ImageLookupFailed"]);
     let told = message[2].strip_prefix("entrypoint/error=").expect("the sentence");

@@ -1,12 +1,13 @@
 //! Pods as Tekton's controller writes them, of real containers: our image prepares, then steps hand on to each other.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::podman::{Pod, Podman};
-use crate::registry::Registry;
+use crate::registry::{PASSWORD, Registry, USER};
 use crate::skip;
 use crate::world::World;
 
@@ -25,47 +26,81 @@ pub struct TaskRun<'w> {
     pub env: Vec<(String, String)>,
 }
 
-/// A step: its container's image, and what stands behind Tekton's own flags.
+/// A step: its container's image and what else stands in the container, and what stands behind Tekton's own flags.
 pub struct Step {
     image: String,
     arguments: Vec<String>,
+    container: Value,
 }
 
 impl Step {
     /// A step that runs a script with busybox's shell.
     pub fn script(script: &str) -> Self {
-        Self { image: BUSYBOX.to_owned(), arguments: words(&["-entrypoint", "/bin/sh", "--", "-c", script]) }
+        Self::new(BUSYBOX.to_owned(), &["-entrypoint", "/bin/sh", "--", "-c", script])
     }
 
     /// A step of the private image whose command is looked up.
     pub fn looked_up(world: &World) -> Self {
-        let image = private(world);
-        let arguments = words(&["-image", &image, "-image_registry_certificate", &certificate(world), "--"]);
-        Self { image, arguments }
+        Self::looked_up_as(world, "app")
+    }
+
+    /// The same of another of the world's images.
+    pub fn looked_up_as(world: &World, name: &str) -> Self {
+        let image = private(world, name);
+        let arguments = ["-image", &image, "-image_registry_certificate", &certificate(world), "--"];
+        Self::new(image.clone(), &arguments)
     }
 
     /// A step whose command is to be asked of whoever answers at this place.
     pub fn looked_up_at(host: &str) -> Self {
-        Self { image: BUSYBOX.to_owned(), arguments: words(&["-image", &format!("{host}/ci/app:1"), "--"]) }
+        Self::new(BUSYBOX.to_owned(), &["-image", &format!("{host}/ci/app:1"), "--"])
     }
 
     /// A step of the private image as an unmodified controller writes it for a Task whose `command` is
     /// `[/tekton/bin/entrypoint, run-image, IMAGE, flags, --]`.
     pub fn run_image(world: &World, args: &[&str]) -> Self {
-        let image = private(world);
+        let image = private(world, "app");
         let certificate = certificate(world);
         let command = ["run-image", &image, "-image_registry_certificate", &certificate, "--"];
         let arguments = [&["-entrypoint", "/tekton/bin/entrypoint", "--"], &command[..], args].concat();
-        Self { arguments: words(&arguments), image }
+        Self::new(image.clone(), &arguments)
+    }
+
+    fn new(image: String, arguments: &[&str]) -> Self {
+        Self { image, arguments: words(arguments), container: json!({}) }
+    }
+
+    /// With more of Tekton's flags, or of ours.
+    pub fn with(mut self, flags: &[&str]) -> Self {
+        self.arguments.splice(0..0, words(flags));
+        self
+    }
+
+    /// With more arguments.
+    pub fn then(mut self, args: &[&str]) -> Self {
+        self.arguments.extend(words(args));
+        self
+    }
+
+    /// As the first step of a Task with sidecars, which waits until they are ready.
+    pub fn when_ready(self) -> Self {
+        self.with(&["-wait_file", "/tekton/downward/ready", "-wait_file_content"])
+    }
+
+    /// In a container of which more is said: `securityContext`, `resources`.
+    pub fn contained(mut self, more: Value) -> Self {
+        self.container = more;
+        self
     }
 }
 
-/// The private image's name.
-fn private(world: &World) -> String {
-    format!("{}/ci/app:1", world.host())
+/// A private image's name.
+pub fn private(world: &World, name: &str) -> String {
+    format!("{}/ci/{name}:1", world.host())
 }
 
-fn certificate(world: &World) -> String {
+/// The value of `-image_registry_certificate` in a pod.
+pub fn certificate(world: &World) -> String {
     format!("{}=/trust/authority.pem", world.host())
 }
 
@@ -75,6 +110,11 @@ fn words(words: &[&str]) -> Vec<String> {
 
 /// What a pod of real containers needs: podman, and a registry with the private image; `None` is a skip.
 pub fn parts(purpose: &str) -> Option<(Podman, World)> {
+    parts_with(purpose, &["app"])
+}
+
+/// The same with other images, which are pulled with the password, as kubelet would.
+pub fn parts_with(purpose: &str, images: &[&str]) -> Option<(Podman, World)> {
     if !Registry::available(purpose) {
         return None;
     }
@@ -83,10 +123,11 @@ pub fn parts(purpose: &str) -> Option<(Podman, World)> {
         return None;
     };
     let podman = Podman::new(purpose, &busybox)?;
-    let world = World::with_password(&["app"])?;
-    let layout = world.path("layout");
-    podman.load(&layout, "app", &private(&world));
-    podman.load(&layout, "app", BUSYBOX);
+    let world = World::with_password(images)?;
+    for name in images {
+        podman.pull(&private(&world, name), &format!("{USER}:{PASSWORD}"), &world.path("cert-dir"));
+    }
+    podman.load(&world.path("layout"), "app", BUSYBOX);
 
     // The last stage of the Dockerfile that is shipped, with the program under test in the place of a compiler's.
     let build = world.path("build");
@@ -101,14 +142,38 @@ pub fn parts(purpose: &str) -> Option<(Podman, World)> {
         fs::create_dir(world.path(name)).expect("a directory");
     }
     fs::copy(world.path("authority.pem"), world.path("trust/authority.pem")).expect("the authority");
+    let downward = world.path("downward");
+    fs::create_dir(&downward).expect("a directory");
+    for name in ["ready", "cancel"] {
+        symlink(Path::new("..data").join(name), downward.join(name)).expect("a link");
+    }
+    annotate(&world, &[]);
     Some((podman, world))
+}
+
+/// Gives the files of the downward volume their content (`ready`, `cancel`), and the others none, as kubelet does: a
+/// new directory, to which the link that all files go through is then turned in one step.
+pub fn annotate(world: &World, annotations: &[(&str, &str)]) {
+    let downward = world.path("downward");
+    let version = (0..).map(|number| format!("..version-{number}")).find(|name| !downward.join(name).exists());
+    let version = version.expect("there are numbers enough");
+    fs::create_dir(downward.join(&version)).expect("a directory");
+    for name in ["ready", "cancel"] {
+        let content = annotations.iter().find(|(annotated, _)| *annotated == name).map_or("", |(_, content)| content);
+        fs::write(downward.join(&version).join(name), content).expect("a file");
+    }
+    symlink(&version, downward.join("..data_tmp")).expect("a link");
+    fs::rename(downward.join("..data_tmp"), downward.join("..data")).expect("the link is turned");
 }
 
 impl TaskRun<'_> {
     /// Starts the pod: its steps were started together when this returns.
     pub fn start<'p>(&self, podman: &'p Podman) -> Pod<'p> {
         for index in 0..self.steps.len() {
-            fs::write(self.world.path(&format!("termination-{index}")), "").expect("a termination file");
+            let file = self.world.path(&format!("termination-{index}"));
+            fs::write(&file, "").expect("a termination file");
+            // Kubelet's mode: the step may have any user.
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).expect("the file is ours");
         }
         podman.play(&self.manifest())
     }
@@ -127,7 +192,7 @@ impl TaskRun<'_> {
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "e2e"},
             "spec": {
                 "hostNetwork": true, "restartPolicy": "Never", "volumes": self.volumes(),
-                "initContainers": [{
+                "initContainers": [self.for_everybody(), {
                     "name": "prepare", "image": OURS, "imagePullPolicy": "Never", "workingDir": "/",
                     "command": init,
                     "volumeMounts": [mount("bin", "/tekton/bin", false), mount("steps", "/tekton/steps", false)],
@@ -139,14 +204,29 @@ impl TaskRun<'_> {
 
     /// The directories that a person or kubelet provides.
     fn directories(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        [("gate", "/gate"), ("trust", "/trust")].into_iter().chain(self.mounts.iter().copied())
+        let always = [("gate", "/gate"), ("trust", "/trust"), ("downward", "/tekton/downward")];
+        always.into_iter().chain(self.mounts.iter().copied())
+    }
+
+    /// The pod's emptyDirs.
+    fn empty(&self) -> impl Iterator<Item = String> {
+        let runs = (0..self.steps.len()).map(|index| format!("run-{index}"));
+        ["bin", "steps", "results", "shared"].map(str::to_owned).into_iter().chain(runs)
+    }
+
+    /// What kubelet does before the first container: an emptyDir may be written to by everybody. Podman gives it to the user
+    /// of the first container that mounts it.
+    fn for_everybody(&self) -> Value {
+        let mounts: Vec<Value> = self.empty().map(|name| mount(&name, &format!("/volumes/{name}"), false)).collect();
+        json!({
+            "name": "kubelet", "image": BUSYBOX, "imagePullPolicy": "Never", "volumeMounts": mounts,
+            "command": ["/bin/sh", "-c", "/bin/busybox chmod 0777 /volumes/*"],
+        })
     }
 
     fn volumes(&self) -> Vec<Value> {
         let host = |name: &str, kind: &str| json!({"name": format!("e2e-{name}"), "hostPath": {"path": self.world.path(name), "type": kind}});
-        let runs = (0..self.steps.len()).map(|index| format!("run-{index}"));
-        let empty = ["bin", "steps", "results"].map(str::to_owned).into_iter().chain(runs);
-        let empty = empty.map(|name| json!({"name": format!("e2e-{name}"), "emptyDir": {}}));
+        let empty = self.empty().map(|name| json!({"name": format!("e2e-{name}"), "emptyDir": {}}));
         let files = (0..self.steps.len()).map(|index| host(&format!("termination-{index}"), "File"));
         empty.chain(files).chain(self.directories().map(|(name, _)| host(name, "Directory"))).collect()
     }
@@ -165,23 +245,40 @@ impl TaskRun<'_> {
             mount("bin", "/tekton/bin", true),
             mount("steps", "/tekton/steps", true),
             mount("results", "/tekton/results", false),
+            mount("shared", "/shared", false),
             mount(&format!("termination-{index}"), "/tekton/termination", false),
         ];
         mounts.extend(self.directories().map(|(name, path)| mount(name, path, true)));
         let run = |run: usize| mount(&format!("run-{run}"), &format!("/tekton/run/{run}"), run != index);
         mounts.extend((0..self.steps.len()).map(run));
         let env: Vec<Value> = self.env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
-        json!({
+        let mut container = json!({
             "name": step_name(index), "image": step.image, "imagePullPolicy": "Never",
             "command": ["/tekton/bin/entrypoint"], "args": arguments, "env": env, "volumeMounts": mounts,
-        })
+        });
+        for (name, value) in step.container.as_object().into_iter().flatten() {
+            container[name] = value.clone();
+        }
+        container
+    }
+
+    /// The entries of a termination message.
+    pub fn entries(&self, index: usize) -> Vec<Value> {
+        let path = self.world.path(&format!("termination-{index}"));
+        let written = fs::read_to_string(path).expect("the message");
+        serde_json::from_str(&written).unwrap_or_else(|error| panic!("{error}: {written}"))
+    }
+
+    /// When a step's turn came.
+    pub fn started_at(&self, index: usize) -> String {
+        let entries = self.entries(index);
+        let started = entries.iter().find(|entry| entry["key"] == "StartedAt").expect("StartedAt");
+        started["value"].as_str().expect("text").to_owned()
     }
 
     /// The entries of a termination message, as `key=value`, without the time of `StartedAt`.
     pub fn message(&self, index: usize) -> Vec<String> {
-        let path = self.world.path(&format!("termination-{index}"));
-        let written = fs::read_to_string(path).expect("the message");
-        let entries: Vec<Value> = serde_json::from_str(&written).unwrap_or_else(|error| panic!("{error}: {written}"));
+        let entries = self.entries(index);
         let text = |value: &Value| value.as_str().expect("text").to_owned();
         let show = |entry: &Value| match text(&entry["key"]) {
             key if key == "StartedAt" => key,
@@ -216,7 +313,7 @@ impl TaskRun<'_> {
 
 /// A step's container.
 pub fn step_name(index: usize) -> String {
-    format!("step-{}", ["a", "b", "c"][index])
+    format!("step-{}", ["a", "b", "c", "d"][index])
 }
 
 fn mount(volume: &str, path: &str, read_only: bool) -> Value {

@@ -67,7 +67,11 @@ impl Layout {
 
     /// Adds an image for `linux/<architecture>`; the descriptor of its manifest.
     pub fn image(&self, architecture: &str, command: Command, layers: &[Value]) -> Value {
-        let mut config = json!({"Env": ["PATH=/bin:/usr/bin"]});
+        self.image_with(json!({"Env": ["PATH=/bin:/usr/bin"]}), architecture, command, layers)
+    }
+
+    /// The same with what else stands in its config (`User`, `Env`), and nothing that does not.
+    pub fn image_with(&self, mut config: Value, architecture: &str, command: Command, layers: &[Value]) -> Value {
         // Absent, not empty: that is what builders write.
         if !command.entrypoint.is_empty() {
             config["Entrypoint"] = json!(command.entrypoint);

@@ -121,6 +121,14 @@ impl Podman {
             .arg(format!("containers-storage:{name}")));
     }
 
+    /// Pulls an image from a registry, as kubelet does with a pull secret: `credentials` is `USER:PASSWORD`, `authorities` a
+    /// directory with the registry's own in a file `*.crt`.
+    pub fn pull(&self, image: &str, credentials: &str, authorities: &Path) {
+        let mut pull = self.tool("podman");
+        pull.args(["pull", "--quiet", "--creds", credentials, "--cert-dir"]).arg(authorities).arg(image);
+        run(&mut pull);
+    }
+
     /// What podman knows about an image.
     pub fn inspect_image(&self, name: &str) -> Value {
         let described = run(self.tool("podman").args(["image", "inspect", name]));
@@ -194,6 +202,19 @@ impl Pod<'_> {
             }
             Err(RecvTimeoutError::Disconnected) => panic!("podman wait failed\n{}", self.state()),
         }
+    }
+
+    /// Ends the pod as kubelet does that is asked to delete it: SIGTERM to every container, and SIGKILL to what has not
+    /// ended in two minutes.
+    pub fn stop(&self) {
+        run(self.podman.tool("podman").args(["pod", "stop", "--time", "120", &self.name]));
+    }
+
+    /// A container's first process, as this machine numbers it.
+    pub fn pid(&self, container: &str) -> i32 {
+        let name = format!("{}-{container}", self.name);
+        let pid = run(self.podman.tool("podman").args(["inspect", "--format", "{{.State.Pid}}", &name]));
+        pid.trim().parse().expect("a process id")
     }
 
     /// What the containers are doing, and what they have printed.

@@ -105,9 +105,9 @@ impl Registry {
         run(&mut copy);
     }
 
-    /// The access log so far: one line per request that was answered.
+    /// The access log so far: one line per request that was answered, without those of skopeo and podman.
     pub fn requests(&self) -> Vec<String> {
-        self.lines.all().into_iter().filter(|line| line.contains("HTTP/1.1\"") || line.contains("HTTP/2.0\"")).collect()
+        self.lines.all().into_iter().filter(|line| asked(line)).collect()
     }
 
     /// Waits until a request that was answered with 200 is in the access log, at or behind position `from` of it.
@@ -115,7 +115,7 @@ impl Registry {
         let mut position = 0;
         let seen = format!("the registry answers {request}");
         self.lines.wait_for(&seen, |line| {
-            if !(line.contains("HTTP/1.1\"") || line.contains("HTTP/2.0\"")) {
+            if !asked(line) {
                 return false;
             }
             position += 1;
@@ -130,6 +130,12 @@ impl Registry {
             child.wait().expect("the registry is a child of ours");
         }
     }
+}
+
+/// Whether a line of the log is that of a request, and not of one by which the tests fill the registry or pull from it.
+fn asked(line: &str) -> bool {
+    let request = line.contains("HTTP/1.1\"") || line.contains("HTTP/2.0\"");
+    request && !line.contains("github.com/containers/image")
 }
 
 impl Drop for Registry {
