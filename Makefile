@@ -1,6 +1,6 @@
 # Needs Rust 1.94.1 or newer, a C compiler and the static C library (Debian: gcc libc6-dev). The rest is found or installed.
 
-.PHONY: build run test bench sizes fmt clean
+.PHONY: build run test bench sizes sbom reproducible fmt clean
 
 build: ## the release binary, at bin/entrypoint
 	@scripts/build
@@ -16,6 +16,12 @@ bench: ## the numbers; CHECK=1: a missed target is a failure; TEKTON_ENTRYPOINT=
 
 sizes: ## the release binary's size with each set of features, as a table (an hour or so); FEATURES="none lookup,kube": these
 	@scripts/sizes $(FEATURES)
+
+sbom: build ## what is linked into the release binary, at bin/entrypoint.cdx.json (CycloneDX)
+	@scripts/sbom
+
+reproducible: ## two release builds in two directories are the same bytes (minutes each)
+	@scripts/check-reproducible
 
 fmt: ## formats the sources
 	cargo fmt --all
