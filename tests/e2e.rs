@@ -43,6 +43,8 @@ mod lookup;
 mod pod;
 #[path = "e2e/pod_failures.rs"]
 mod pod_failures;
+#[path = "e2e/release.rs"]
+mod release;
 #[path = "e2e/step.rs"]
 mod step;
 #[path = "e2e/taskrun.rs"]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::podman::{Pod, Podman};
 use crate::registry::Registry;
+use crate::release;
 use crate::skip;
 use crate::world::World;
 
@@ -88,14 +89,7 @@ pub fn parts(purpose: &str) -> Option<(Podman, World)> {
     podman.load(&layout, "app", &private(&world));
     podman.load(&layout, "app", BUSYBOX);
 
-    // The last stage of the Dockerfile that is shipped, with the program under test in the place of a compiler's.
-    let build = world.path("build");
-    fs::create_dir_all(build.join("out")).expect("a directory");
-    fs::copy(skip::entrypoint(), build.join("out/entrypoint")).expect("the program");
-    let context = format!("build={}", build.display());
-    let dockerfile = skip::repository().join("Dockerfile").display().to_string();
-    let options = ["--target", "release", "--build-context", &context, "--file", &dockerfile];
-    podman.build(&build, &options, OURS);
+    release::build(&podman, &world.path("."), &[], OURS);
 
     for name in ["gate", "trust"] {
         fs::create_dir(world.path(name)).expect("a directory");
