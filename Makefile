@@ -1,6 +1,6 @@
 # Needs Rust 1.94.1 or newer, a C compiler and the static C library (Debian: gcc libc6-dev). The rest is found or installed.
 
-.PHONY: build run test bench thousand sizes fmt clean
+.PHONY: build run test bench thousand sizes sbom reproducible fmt clean
 
 build: ## the release binary, at bin/entrypoint
 	@scripts/build
@@ -19,6 +19,12 @@ thousand: ## a thousand pods at a time, with and without a cache, against a regi
 
 sizes: ## the release binary's size with each set of features, as a table (an hour or so); FEATURES="none lookup,kube": these
 	@scripts/sizes $(FEATURES)
+
+sbom: build ## what is linked into the release binary, at bin/entrypoint.cdx.json (CycloneDX)
+	@scripts/sbom
+
+reproducible: ## two release builds in two directories are the same bytes (minutes each)
+	@scripts/check-reproducible
 
 fmt: ## formats the sources
 	cargo fmt --all

@@ -51,6 +51,8 @@ mod pod_failures;
 mod pod_images;
 #[path = "e2e/pod_manifests.rs"]
 mod pod_manifests;
+#[path = "e2e/release.rs"]
+mod release;
 #[path = "e2e/step.rs"]
 mod step;
 #[path = "e2e/taskrun.rs"]

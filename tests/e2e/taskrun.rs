@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::podman::{Pod, Podman};
 use crate::registry::{PASSWORD, Registry, USER};
+use crate::release;
 use crate::skip;
 use crate::world::World;
 
@@ -129,14 +130,7 @@ pub fn parts_with(purpose: &str, images: &[&str]) -> Option<(Podman, World)> {
     }
     podman.load(&world.path("layout"), "app", BUSYBOX);
 
-    // The last stage of the Dockerfile that is shipped, with the program under test in the place of a compiler's.
-    let build = world.path("build");
-    fs::create_dir_all(build.join("out")).expect("a directory");
-    fs::copy(skip::entrypoint(), build.join("out/entrypoint")).expect("the program");
-    let context = format!("build={}", build.display());
-    let dockerfile = skip::repository().join("Dockerfile").display().to_string();
-    let options = ["--target", "release", "--build-context", &context, "--file", &dockerfile];
-    podman.build(&build, &options, OURS);
+    release::build(&podman, &world.path("."), &[], OURS);
 
     for name in ["gate", "trust"] {
         fs::create_dir(world.path(name)).expect("a directory");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -127,6 +127,21 @@ impl Podman {
         let mut pull = self.tool("podman");
         pull.args(["pull", "--quiet", "--creds", credentials, "--cert-dir"]).arg(authorities).arg(image);
         run(&mut pull);
+    }
+
+    /// Writes an image into an OCI layout, as it would go to a registry.
+    pub fn push(&self, name: &str, layout: &Path) {
+        run(self
+            .tool("buildah")
+            .args(["push", "--quiet", "--format", "oci", name])
+            .arg(format!("oci:{}:1", layout.display())));
+    }
+
+    /// Runs a container until it has ended: the options, the image and its arguments. It shares the machine's network.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = self.tool("podman");
+        command.args(["run", "--rm", "--network", "host", "--pull", "never"]).args(arguments);
+        command.stdin(Stdio::null()).output().expect("podman starts")
     }
 
     /// What podman knows about an image.
