@@ -88,7 +88,7 @@ pub enum WhenError {
     TimedOut(Duration),
     /// The child's answer is none.
     #[error("the answer of the process for the CEL expressions cannot be read: {0}")]
-    Answer(#[source] serde_json::Error),
+    Answer(String),
     /// The child's answer has no end.
     #[error("the answer of the process for the CEL expressions is longer than 1 MiB")]
     TooLong,
