@@ -11,6 +11,7 @@ use super::error::What;
 use super::place::{self, Purpose, host_and_port};
 use super::{PlaceError, Refusal, RegistryError, Settings};
 use crate::credential::{Credential, Note, Proof};
+use crate::image::Object;
 use crate::secret::Secret;
 
 /// What the program calls itself at a token service.
@@ -189,7 +190,7 @@ fn token_of(body: &[u8]) -> Option<Secret> {
         access_token: Option<String>,
         token: Option<String>,
     }
-    let body: Body = serde_json::from_slice(body).ok()?;
+    let Object::<Body>(body) = serde_json::from_slice(body).ok()?;
     let token = |text: Option<String>| text.map(Secret::new).filter(|token| !token.is_empty());
     token(body.access_token).or_else(|| token(body.token))
 }
@@ -207,6 +208,7 @@ mod tests {
             (r#"{"token":""}"#, None),
             (r#"{"token":null}"#, None),
             ("{}", None),
+            (r#"["a","t"]"#, None),
             ("<html>", None),
         ] {
             assert_eq!(token_of(body.as_bytes()).as_ref().map(Secret::expose), token, "{body}");
