@@ -10,6 +10,9 @@
 )]
 mod cel;
 mod evaluation;
+#[cfg(all(feature = "cel", feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 
 use std::io;
