@@ -83,5 +83,5 @@ fn headed(data: &[u8]) -> Option<(&str, &[u8])> {
 /// The lines of a text, as many as are asked for; those that are missing are empty.
 fn lines<const N: usize>(data: &[u8]) -> Option<[&str; N]> {
     let mut lines = std::str::from_utf8(data).ok()?.splitn(N, '\n');
-    Some([const { () }; N].map(|()| lines.next().unwrap_or("")))
+    Some([(); N].map(|()| lines.next().unwrap_or("")))
 }
