@@ -47,8 +47,10 @@ fn when(data: &[u8]) {
             check_error(&error);
             let WhenError::Json(cause) = &error else { panic!("{error}") };
             let told = cause.to_string();
-            let about_types = told.contains("cannot unmarshal") || told.contains("exceeded max depth");
-            assert_eq!(is_json, about_types, "{told}: {text:?}");
+            // What is too deep may be no JSON further on.
+            if !told.contains("exceeded max depth") {
+                assert_eq!(is_json, told.contains("cannot unmarshal"), "{told}: {text:?}");
+            }
         }
     }
 }
