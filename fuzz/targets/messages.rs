@@ -75,7 +75,9 @@ fn termination_message(data: &[u8]) {
     let json = encode(kept);
     assert_eq!(Existing::parse(json.as_bytes()).entries(), kept, "{json}");
     serde_json::from_str::<serde_json::Value>(&json).expect("JSON");
-    if let Some(compressed) = compression::compress(&json) {
+    // To compress takes a hundred times as long as everything else.
+    let sampled = data.iter().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(*byte)) % 16 == 0;
+    if let Some(compressed) = sampled.then(|| compression::compress(&json)).flatten() {
         assert!(compressed.len() < json.len());
         let encoded = compressed.strip_prefix(PREFIX).expect("the prefix");
         assert_eq!(compression::decompress(encoded.as_bytes()).as_deref(), Ok(json.as_bytes()));
@@ -84,8 +86,8 @@ fn termination_message(data: &[u8]) {
         Entry::internal("StartedAt", "2026-11-21T05:55:02.402Z"),
         Entry::new(EntryKind::TASK_RESULT, "r", data.get(..64).unwrap_or(data)),
     ];
-    for compress in [false, true] {
-        match fit(kept, &own, compress) {
+    for compress in if sampled { &[false, true][..] } else { &[false] } {
+        match fit(kept, &own, *compress) {
             Ok(message) => {
                 assert!(message.len() <= LIMIT);
                 let all: Vec<_> = kept.iter().chain(&own).cloned().collect();
