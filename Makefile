@@ -1,6 +1,6 @@
 # Needs Rust 1.94.1 or newer, a C compiler and the static C library (Debian: gcc libc6-dev). The rest is found or installed.
 
-.PHONY: build run test fuzz bench sizes fmt clean
+.PHONY: build run test fuzz bench thousand sizes fmt clean
 
 build: ## the release binary, at bin/entrypoint
 	@scripts/build
@@ -16,6 +16,9 @@ fuzz: ## hostile input, guided by coverage: TARGET=name or all, SECONDS=60; docs
 
 bench: ## the numbers; CHECK=1: a missed target is a failure; TEKTON_ENTRYPOINT=path and CRANE=path: peers, in turn with ours
 	@CHECK="$(CHECK)" TEKTON_ENTRYPOINT="$(TEKTON_ENTRYPOINT)" CRANE="$(CRANE)" scripts/bench
+
+thousand: ## a thousand pods at a time, with and without a cache, against a registry's limit (docs/rate-limits.md); CHECK=1: as above
+	@CHECK="$(CHECK)" scripts/thousand
 
 sizes: ## the release binary's size with each set of features, as a table (an hour or so); FEATURES="none lookup,kube": these
 	@scripts/sizes $(FEATURES)

@@ -15,6 +15,8 @@
 mod binary;
 #[path = "bench/header.rs"]
 mod header;
+#[path = "bench/http.rs"]
+mod http;
 #[path = "bench/listening.rs"]
 mod listening;
 #[path = "bench/lookups.rs"]

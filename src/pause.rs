@@ -21,6 +21,18 @@ impl Pauses {
     }
 }
 
+/// Into how many steps the random part of a pause is divided.
+const STEPS: u32 = 1_000_000;
+
+/// A pause that is never shorter than what was asked for, and longer by a random part of at most a quarter of it, or of at
+/// most `least` where that is more: those who were all told the same number do not come back together, not even where it
+/// is 0. `random` is any number.
+#[must_use]
+pub fn not_before(asked: Duration, least: Duration, random: u32) -> Duration {
+    let most = (asked / 4).max(least);
+    asked.saturating_add((most / STEPS).saturating_mul(random % (STEPS + 1)))
+}
+
 /// A number that is different in other pods: all that a pause needs of chance.
 #[must_use]
 pub fn some_number() -> u32 {
@@ -46,6 +58,32 @@ mod tests {
                 }
             }
             assert_ne!(pauses.behind(3, 10), pauses.behind(3, 400));
+        }
+    }
+
+    #[test]
+    fn nobody_comes_back_before_the_time_and_not_all_at_once() {
+        let (millis, all, half) = (Duration::from_millis, STEPS, STEPS / 2);
+        for (asked, least, random, pause) in [
+            (0, 0, all, 0),
+            (0, 1_000, 0, 0),
+            (0, 1_000, half, 500),
+            (0, 1_000, all, 1_000),
+            (1_000, 1_000, 0, 1_000),
+            (1_000, 1_000, half, 1_500),
+            (1_000, 0, all, 1_250),
+            (8_000, 1_000, 0, 8_000),
+            (8_000, 1_000, half, 9_000),
+            (8_000, 1_000, all, 10_000),
+            (8_000, 1_000, all + 1, 8_000),
+            (900_000, 1_000, all, 1_125_000),
+        ] {
+            assert_eq!(not_before(millis(asked), millis(least), random), millis(pause), "{asked} {least} {random}");
+        }
+        for random in [0, 1, 499_999, u32::MAX] {
+            let pause = not_before(millis(60_000), millis(1_000), random);
+            assert!((millis(60_000)..=millis(75_000)).contains(&pause), "{random}: {pause:?}");
+            assert!(not_before(Duration::MAX, Duration::ZERO, random) >= Duration::MAX - Duration::from_secs(1));
         }
     }
 }

@@ -274,6 +274,30 @@ impl LookupSpec {
     pub const TERMINATION_LOG: &'static str = "/dev/termination-log";
 }
 
+/// What `doctor` looks at: the settings of a lookup, with an image or without.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoctorSpec(LookupSpec);
+
+impl DoctorSpec {
+    /// Takes the settings; an image without a letter is none.
+    #[must_use]
+    pub fn new(settings: LookupSpec) -> Self {
+        Self(settings)
+    }
+
+    /// The lookup, if an image is named.
+    #[must_use]
+    pub fn image(&self) -> Option<&LookupSpec> {
+        (!self.0.image.is_empty()).then_some(&self.0)
+    }
+
+    /// What goes for any image.
+    #[must_use]
+    pub fn settings(&self) -> &LookupSpec {
+        &self.0
+    }
+}
+
 /// Whose word decides which image a reference means: that of the container runtime, through the status of the step's own
 /// pod, or that of the registry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -344,7 +368,7 @@ pub enum MountedSecret {
     },
 }
 
-/// How `resolve` tells what it found.
+/// How `resolve` and `doctor` tell what they found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Format {
     /// For people.

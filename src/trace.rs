@@ -54,6 +54,18 @@ pub struct Requests {
     pub left_out: u32,
 }
 
+impl Requests {
+    /// These, and others behind them.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        let room = LISTED.saturating_sub(self.listed.len());
+        let too_many = u32::try_from(others.listed.len().saturating_sub(room)).unwrap_or(u32::MAX);
+        self.listed.extend(others.listed.into_iter().take(room));
+        let left_out = self.left_out.saturating_add(others.left_out).saturating_add(too_many);
+        Self { left_out, ..self }
+    }
+}
+
 /// Where requests are noted as they end. Clones note into the same list, which outlives a lookup that is given up.
 #[derive(Debug, Clone, Default)]
 pub struct Trace(Arc<Mutex<Requests>>);
@@ -133,5 +145,33 @@ mod tests {
         let requests = trace.requests();
         assert_eq!((requests.listed.len(), requests.left_out), (LISTED, 1));
         assert_eq!(requests.listed[0].end, End::Answered { status: 0 }, "the first are listed");
+    }
+
+    #[test]
+    fn the_requests_of_two_attempts_are_one_list_that_is_no_longer_than_any() {
+        let some = |from: usize, count: usize, left_out| Requests {
+            listed: (from..from + count)
+                .map(|number| Request {
+                    what: number.to_string(),
+                    method: "GET".into(),
+                    url: "u".into(),
+                    end: End::Answered { status: 200 },
+                    millis: 0,
+                })
+                .collect(),
+            left_out,
+        };
+        for (first, second, expected) in [
+            (some(0, 0, 0), some(0, 0, 0), some(0, 0, 0)),
+            (some(0, 2, 0), some(2, 3, 0), some(0, 5, 0)),
+            (some(0, 0, 0), some(0, LISTED, 4), some(0, LISTED, 4)),
+            (some(0, LISTED, 0), some(LISTED, 0, 0), some(0, LISTED, 0)),
+            (some(0, LISTED - 1, 0), some(LISTED - 1, 1, 0), some(0, LISTED, 0)),
+            (some(0, LISTED - 1, 0), some(LISTED - 1, 3, 0), some(0, LISTED, 2)),
+            (some(0, LISTED, 7), some(LISTED, LISTED, 5), some(0, LISTED, u32::try_from(LISTED).unwrap() + 12)),
+            (some(0, LISTED, u32::MAX), some(LISTED, 1, 1), some(0, LISTED, u32::MAX)),
+        ] {
+            assert_eq!(first.and(second), expected);
+        }
     }
 }

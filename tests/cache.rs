@@ -19,6 +19,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use entrypoint::cache::{Cache, CacheError, ENTRY, Entry, Turn, WAIT};
@@ -441,7 +442,7 @@ fn a_turn_is_waited_for_two_seconds_in_all_and_ends_with_its_owner() {
     let dir = shared();
     let (holder, waiter) = (open(dir.path()), open(dir.path()));
     let turn = holder.try_turn("image");
-    assert!(matches!(turn, Turn::Ours(_)));
+    assert!(matches!(turn, Turn::Ours { .. }));
     assert!(matches!(holder.try_turn("image"), Turn::Taken), "a lock of the open file, not of the process");
     let since = Instant::now();
     assert!(matches!(wait(waiter.turn("image")), Turn::Taken));
@@ -452,9 +453,36 @@ fn a_turn_is_waited_for_two_seconds_in_all_and_ends_with_its_owner() {
     let since = Instant::now();
     assert!(matches!(wait(waiter.turn("image")), Turn::Taken));
     assert!(since.elapsed() < WAIT);
-    assert!(matches!(wait(waiter.turn("another image")), Turn::Ours(_)));
+    assert!(matches!(wait(waiter.turn("another image")), Turn::Ours { .. }));
     drop(turn);
-    assert!(matches!(wait(waiter.turn("image")), Turn::Ours(_)));
+    assert!(matches!(wait(waiter.turn("image")), Turn::Ours { .. }));
+}
+
+#[test]
+fn the_first_turn_of_a_key_is_the_one_that_nobody_was_before() {
+    for round in 0..300 {
+        let directory = shared();
+        let had = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let cache = Cache::open(directory.path(), None).unwrap();
+                    loop {
+                        match cache.try_turn("image") {
+                            Turn::Ours { lock, first } => {
+                                let before = had.fetch_add(1, Ordering::SeqCst);
+                                assert!(!first || before == 0, "round {round}: first, and {before} before it");
+                                drop(lock);
+                                return;
+                            }
+                            Turn::Taken => std::thread::yield_now(),
+                            Turn::Unknown(error) => panic!("{error}"),
+                        }
+                    }
+                });
+            }
+        });
+    }
 }
 
 #[test]
@@ -491,7 +519,7 @@ fn a_lock_that_is_not_a_lock_costs_no_time() {
     let dir = shared();
     let cache = open(dir.path());
     sparse(&cache.lock_path("image"), 1 << 40);
-    assert!(matches!(wait(cache.turn("image")), Turn::Ours(_)), "what is in it is nobody's business");
+    assert!(matches!(wait(cache.turn("image")), Turn::Ours { .. }), "what is in it is nobody's business");
 }
 
 #[test]
@@ -564,7 +592,8 @@ proptest! {
     fn whatever_a_key_is_its_lock_is_a_file_of_the_cache(key in ".*") {
         let dir = shared();
         let cache = open(dir.path());
-        prop_assert!(matches!(cache.try_turn(&key), Turn::Ours(_)));
+        let turn = cache.try_turn(&key);
+        prop_assert!(matches!(turn, Turn::Ours { .. }), "{turn:?}");
         let own: BTreeSet<String> = names(&dir.path().join("entrypoint")).into_iter().collect();
         let lock = cache.lock_path(&key).file_name().unwrap().to_str().unwrap().to_owned();
         prop_assert_eq!(own, BTreeSet::from(["README".to_owned(), lock]));

@@ -1,14 +1,40 @@
 //! `image.json` is as `docs/image.schema.json` has it, whatever a runtime and a registry say, and the schema refuses what
 //! it should.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and waits for the processes that it starts"
+)]
 
+#[cfg(feature = "kube")]
+#[path = "support/kube_api.rs"]
+mod kube_api;
+#[path = "support/oci.rs"]
+mod oci;
+#[path = "../examples/demo/registry.rs"]
+#[allow(unreachable_pub, reason = "shared with the demo")]
+mod registry;
 #[path = "support/schema.rs"]
 mod schema;
+#[path = "support/server.rs"]
+mod server;
+#[path = "support/step.rs"]
+mod step;
+#[path = "support/tls.rs"]
+mod tls;
 
-use std::fs;
-use std::os::unix::fs::symlink;
+#[path = "image_report/lookups.rs"]
+mod lookups;
+#[cfg(feature = "kube")]
+#[path = "image_report/pods.rs"]
+mod pods;
+#[path = "image_report/steps.rs"]
+mod steps;
 
-use entrypoint::image::agreement::{Agreement, Answer, Kind, Match, Within};
+use entrypoint::image::agreement::{Agreement, Answer, Kind, Within};
 use entrypoint::image::{Digest, Document, LeadsTo, PinnedBy, Reference, Running};
 use entrypoint::report::image::{Command, Digests, ImageReport, Requested, Runtime, Source};
 use serde_json::{Value, json};
@@ -79,9 +105,13 @@ fn report(running: Option<&Running>, answer: Option<&Answer>, command: Option<Co
 
 #[track_caller]
 fn valid(report: &ImageReport) -> Value {
-    let text = report.json().unwrap();
+    valid_text(&report.json().unwrap())
+}
+
+#[track_caller]
+fn valid_text(text: &str) -> Value {
     assert!(!text.contains('\n'), "{text}");
-    let document = serde_json::from_str(&text).expect("JSON");
+    let document = serde_json::from_str(text).expect("JSON");
     assert_eq!(schema::violations(&the_schema(), &document), [""; 0], "{document:#}");
     document
 }
@@ -184,7 +214,7 @@ fn the_document_is_valid_and_bounded_whatever_others_have_written() {
     assert_eq!(document["match"], "unknown");
     assert_eq!(document["notes"][16], "984 more");
     assert!(report.json().unwrap().len() < 64 * 1024);
-    assert_eq!(report.brief(4096), None);
+    assert!(report.brief().unwrap().len() < 32 * 1024);
 }
 
 #[test]
@@ -193,8 +223,7 @@ fn a_result_has_the_document_without_its_notes() {
     let without = report.json().unwrap();
     report.notes = vec!["a note".into()];
     assert_ne!(report.json().unwrap(), without);
-    assert_eq!(report.brief(without.len()), Some(without.clone()));
-    assert_eq!(report.brief(without.len() - 1), None);
+    assert_eq!(report.brief().unwrap(), without);
     valid(&report);
 }
 
@@ -238,25 +267,4 @@ fn the_schema_refuses_what_the_document_never_is() {
         document.as_object_mut().unwrap().remove(name);
         assert_ne!(schema::violations(&the_schema(), &document), [""; 0], "without {name}");
     }
-}
-
-#[test]
-fn the_file_is_written_beside_what_the_step_has_put_there() {
-    let dir = tempfile::tempdir().unwrap();
-    let status = dir.path().join("status");
-    fs::create_dir(&status).unwrap();
-    let other = dir.path().join("exitCode");
-    fs::write(&other, "0").unwrap();
-    symlink(&other, status.join("image.json")).unwrap();
-    let report = report(None, None, None);
-    report.write(&status).unwrap();
-    let text = fs::read_to_string(status.join("image.json")).unwrap();
-    assert_eq!(text, report.json().unwrap() + "\n");
-    assert_eq!(fs::read_to_string(&other).unwrap(), "0");
-
-    let gone = dir.path().join("gone");
-    let error = report.write(&gone).unwrap_err();
-    assert_eq!(error.to_string(), format!("writing {:?}", gone.join("image.json")));
-    assert!(std::error::Error::source(&error).unwrap().to_string().starts_with("No such file or directory"));
-    assert_eq!(report.agreement.verdict, Match::Unknown);
 }

@@ -265,6 +265,7 @@ fn the_same_is_told_as_json() {
             "image": format!("{host}/team/tool:v1"),
             "found_at": null,
             "daemon": null,
+            "cache": null,
             "command": ["/bin/app", "x"],
             "error": null,
             "entrypoint": ["/bin/app"],
@@ -272,6 +273,14 @@ fn the_same_is_told_as_json() {
             "platform": format!("linux/{}", architecture()),
             "wanted_platform": null,
             "digests": {"index": null, "manifest": digest(&image), "config": config_digest(&world, &image), "repository": null},
+            "runtime": null,
+            "runtime_unread": null,
+            "match": null,
+            "compared": null,
+            "because": null,
+            "leads_to": {"kind": "manifest", "digest": digest(&image)},
+            "pinned_by": "registry",
+            "not_followed": null,
             "credential": null,
             "notes": null,
             "requests": null,
@@ -279,6 +288,34 @@ fn the_same_is_told_as_json() {
             "millis": story["millis"],
         })
     );
+}
+
+#[test]
+fn what_the_container_runs_is_told_where_it_is_asked_for() {
+    let mut world = World::new();
+    let image = world.image("v1", &["/bin/app"], &["cmd"]);
+    let registry = world.serve(Bound::new(), None);
+    let asked = format!("{}/team/tool:v1", registry.host());
+    let id = format!("{}/team/tool@{}", registry.host(), digest(&image));
+    let api = cluster(&registry.host(), "me")
+        .pod("ci", "taskrun-pod", &[])
+        .container("ci", "taskrun-pod", "step-tool", &asked, (&asked, &id))
+        .allow("ci/builder", "pods", &["taskrun-pod"])
+        .start();
+    let pin = ["-image_pin", "pod-status", "-image_container", "step-tool"];
+    let told = world.resolve_in_pod(&api, &registry.host(), "team/tool:v1", &pin);
+    assert_eq!((told.code, told.stderr.as_str()), (Some(0), ""), "{}", told.stdout);
+    let rows = format!(
+        "\nContainer   step-tool, runs {asked}\nImage ID    {id}\nMatch       same: the runtime runs the manifest that the \
+         reference leads to\nPinned by   the pod's status\nCredential  "
+    );
+    assert!(told.stdout.contains(&rows), "{rows} in\n{}", told.stdout);
+    let told = world.resolve_in_pod(&api, &registry.host(), "team/tool:v1", &[&pin[..], &["-o", "json"]].concat());
+    let story: Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!(story["runtime"], json!({"container": "step-tool", "image": asked, "imageID": id}));
+    for (name, value) in [("match", "same"), ("compared", "manifest"), ("pinned_by", "pod-status")] {
+        assert_eq!(story[name], value, "{story:#}");
+    }
 }
 
 #[test]

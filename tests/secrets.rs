@@ -51,6 +51,8 @@ fn answers() -> Vec<(&'static str, Answer)> {
     let each = |form: &dyn Fn(u8) -> String| PASSWORD.bytes().map(form).collect::<String>();
     let challenge = |text: String| Answer::new(401).header("WWW-Authenticate", text);
     let platform = json!({"os": "linux", "architecture": PASSWORD});
+    // Too long a pause to be begun.
+    let limit = || Answer::new(429).header("Retry-After", "99");
     let digest = format!("sha256:{}", "0".repeat(64));
     let entry = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": 1,
         "platform": platform});
@@ -68,6 +70,9 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("a media type in a header", Answer::new(200).header("Content-Type", PASSWORD).body(PASSWORD)),
         ("media types", Answer::json(odd.to_string())),
         ("a platform", Answer::json(index.to_string()).header("Content-Type", INDEX)),
+        ("a limit", limit().header("RateLimit-Limit", PASSWORD).header("Docker-RateLimit-Source", PASSWORD)),
+        ("a limit's name", limit().header(&format!("X-RateLimit-{PASSWORD}"), "1").header("X-RateLimit", pair())),
+        ("parts of limits", limit().header("X-RateLimit-A", &PASSWORD[..11]).header("X-RateLimit-B", &PASSWORD[11..])),
         ("words", says(PASSWORD)),
         ("the pair", says(&pair())),
         ("a part", says(&PASSWORD[..PASSWORD.len() - 3])),

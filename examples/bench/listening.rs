@@ -1,7 +1,7 @@
 //! A listening loopback socket whose connections each have a thread.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -14,9 +14,12 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// A free port of 127.0.0.1, whose connections are given to `serve`. A connection that breaks is the client's affair.
-    pub fn start(serve: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// A free port of an address, whose connections are given to `serve`. A connection that breaks is the client's affair.
+    pub fn start(
+        at: Ipv4Addr,
+        serve: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind((at, 0))?;
         let address = listener.local_addr()?;
         let stopping = Arc::new(AtomicBool::new(false));
         let serve = Arc::new(serve);

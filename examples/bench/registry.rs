@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
+use crate::http::{Answer, Request, serve};
 use crate::listening::Listening;
 use crate::oci::{self, Layout, architecture};
 use crate::process::Result;
@@ -27,8 +28,6 @@ pub const INDEX: &str = "index";
 const USER: &str = "bench";
 const PASSWORD: &str = "only for loopback";
 const TOKEN: &str = "a-token-of-the-benchmark";
-/// The largest head of a request that is read.
-const HEAD_LIMIT: usize = 1 << 16;
 
 /// Who may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +91,7 @@ impl Registry {
             asked.fetch_add(1, Ordering::SeqCst);
             answer(&documents, login, scheme, request)
         };
-        let listening = Listening::start(move |mut stream: TcpStream| match &tls {
+        let listening = Listening::start(Ipv4Addr::LOCALHOST, move |mut stream: TcpStream| match &tls {
             Some(tls) => {
                 let session = ServerConnection::new(Arc::clone(tls)).map_err(io::Error::other)?;
                 serve(&mut StreamOwned::new(session, stream), &answer)
@@ -121,19 +120,6 @@ pub fn reference(host: &str, tag: &str) -> String {
 /// What docker's `config.json` holds for a host.
 pub fn docker_config(host: &str) -> String {
     json!({"auths": {host: {"auth": STANDARD.encode(format!("{USER}:{PASSWORD}"))}}}).to_string()
-}
-
-struct Request {
-    method: String,
-    path: String,
-    host: String,
-    authorization: String,
-}
-
-struct Answer {
-    status: u16,
-    headers: Vec<(&'static str, String)>,
-    body: Vec<u8>,
 }
 
 fn answer(documents: &Documents, login: Login, scheme: &str, request: &Request) -> Answer {
@@ -173,59 +159,4 @@ fn answer(documents: &Documents, login: Login, scheme: &str, request: &Request) 
         }
         None => json(404, json!({"errors": [{"code": "MANIFEST_UNKNOWN", "message": "not here"}]})),
     }
-}
-
-/// One connection, until the client closes it.
-fn serve(stream: &mut (impl Read + Write), answer: &impl Fn(&Request) -> Answer) -> io::Result<()> {
-    let mut unread = Vec::new();
-    while let Some(request) = read_request(stream, &mut unread)? {
-        let Answer { status, headers, body } = answer(&request);
-        let mut bytes = format!("HTTP/1.1 {status} Bench\r\nContent-Length: {}\r\n", body.len()).into_bytes();
-        for (name, value) in headers {
-            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-        }
-        bytes.extend_from_slice(b"\r\n");
-        if request.method != "HEAD" {
-            bytes.extend_from_slice(&body);
-        }
-        // One write, so that it leaves in one packet.
-        stream.write_all(&bytes)?;
-        stream.flush()?;
-    }
-    Ok(())
-}
-
-/// The next request; none when the connection was closed or speaks something else. The clients send no bodies.
-fn read_request(stream: &mut (impl Read + Write), unread: &mut Vec<u8>) -> io::Result<Option<Request>> {
-    let mut buffer = [0; 4096];
-    let end = loop {
-        if let Some(end) = unread.windows(4).position(|window| window == b"\r\n\r\n") {
-            break end;
-        }
-        // TLS where plain http is spoken: a client that tries that first wants to hear that it is wrong.
-        if unread.first().is_some_and(|first| !first.is_ascii_uppercase()) || unread.len() > HEAD_LIMIT {
-            stream.write_all(b"HTTP/1.1 400 Bench\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
-            return Ok(None);
-        }
-        let read = stream.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(None);
-        }
-        unread.extend(buffer.iter().take(read));
-    };
-    let head: Vec<u8> = unread.drain(..end + 4).collect();
-    let head = String::from_utf8_lossy(&head);
-    let mut lines = head.split("\r\n");
-    let mut words = lines.next().unwrap_or_default().split(' ').map(str::to_owned);
-    let header = |wanted: &str| {
-        let mut lines = lines.clone().filter_map(|line| line.split_once(':'));
-        let found = lines.find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-        found.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
-    };
-    Ok(Some(Request {
-        method: words.next().unwrap_or_default(),
-        path: words.next().unwrap_or_default(),
-        host: header("Host"),
-        authorization: header("Authorization"),
-    }))
 }

@@ -3,7 +3,7 @@
 //! Not every kernel has netem. TLS passes unopened.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ impl Relay {
     /// Relays to `server`, half a round trip late in each direction. Nothing waits for what was sent before it, so it is
     /// the delay that grows and not the bandwidth that shrinks.
     pub fn to(server: SocketAddr, round_trip: Duration) -> io::Result<Self> {
-        let listening = Listening::start(move |client| {
+        let listening = Listening::start(Ipv4Addr::LOCALHOST, move |client| {
             // The kernel has already told the client that it is connected, which would have taken a round trip.
             let connected = Instant::now() + round_trip;
             let server = TcpStream::connect(server)?;

@@ -32,16 +32,16 @@ pub async fn credentials(env: &Env, helpers: &Helpers, registry: &str, repositor
 
 /// A file that may hold credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct ConfigFile {
+pub(super) struct ConfigFile {
     /// Whose it is: `docker config`.
-    kind: &'static str,
-    path: PathBuf,
+    pub(super) kind: &'static str,
+    pub(super) path: PathBuf,
     /// Whether it was not asked for: then its absence is not worth a note.
     by_default: bool,
 }
 
 /// The files, in the order in which they are read, each once.
-fn files(env: &Env) -> Vec<ConfigFile> {
+pub(super) fn files(env: &Env) -> Vec<ConfigFile> {
     let docker = docker(env).map(|path| ConfigFile { kind: "docker config", path, by_default: false });
     let podman = |path, by_default| ConfigFile { kind: "podman auth file", path, by_default };
     let named = set(env, "REGISTRY_AUTH_FILE").map(|path| podman(path, false));

@@ -187,6 +187,31 @@ impl Document {
     }
 }
 
+/// One entry of a document, without its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its key, quoted for a message.
+    pub key: String,
+    /// Why it is of no use, where it is.
+    pub skipped: Option<String>,
+}
+
+impl Document {
+    /// The keys of the entries, and the helpers that are named; no value.
+    pub(crate) fn keys(self) -> (Vec<Entry>, NamedHelpers) {
+        let entries = self.entries.into_iter().map(|(name, value)| {
+            let skipped = match entry(&name, value) {
+                // docker leaves `"host": {}` behind when a helper keeps the secret.
+                Err(EntryError::Empty) if !self.helpers.is_empty() => None,
+                Err(error) => Some(error.to_string()),
+                Ok(_) => None,
+            };
+            Entry { key: shown_key(&name), skipped }
+        });
+        (entries.collect(), self.helpers)
+    }
+}
+
 /// Reads one entry: its key, and every proof that it holds, in the order in which they are to be tried.
 fn entry(name: &str, value: Value) -> Result<(Key, Vec<Proof>), EntryError> {
     let key = Key::parse(name)?;

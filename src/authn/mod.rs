@@ -13,6 +13,7 @@ mod file;
 mod google;
 mod helper_process;
 pub mod helpers;
+pub mod inventory;
 pub mod matching;
 pub mod mounted;
 pub mod pull_secrets;

@@ -218,7 +218,8 @@ pub(super) fn write(unfinished: &Directory, content: &[u8], place: &Directory, n
     })
 }
 
-fn create(directory: &Directory) -> io::Result<(File, String)> {
+/// A file under a name that nobody looks for, and that name.
+pub(super) fn create(directory: &Directory) -> io::Result<(File, String)> {
     let mut attempt = 0;
     loop {
         let name = new_name(attempt);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::{Cache, CacheError};
+use super::{Cache, CacheError, layout};
 use crate::image::Digest;
 use crate::sys::beneath::Directory;
 use crate::sys::lock::{self, Lock};
@@ -28,7 +28,12 @@ const MODE: u32 = 0o444;
 #[must_use = "the turn ends with it"]
 pub enum Turn {
     /// It is ours, and those who come now wait, until this is dropped or the process ends.
-    Ours(Lock),
+    Ours {
+        /// What ends with it.
+        lock: Lock,
+        /// Whether nobody has had this turn before, as far as anybody knows: then nothing of it will be in the cache.
+        first: bool,
+    },
     /// Somebody else has had it all the time that there was for waiting.
     Taken,
     /// It cannot be told.
@@ -62,8 +67,8 @@ impl Cache {
             Err(error) => return Turn::Unknown(error),
         };
         let name = lock_name(key);
-        match open(own, &name).and_then(lock::take) {
-            Ok(Some(lock)) => Turn::Ours(lock),
+        match take(own, &name) {
+            Ok(Some((lock, first))) => Turn::Ours { lock, first },
             Ok(None) => Turn::Taken,
             Err(source) => Turn::Unknown(CacheError::Lock { path: self.own_path(&name), source }),
         }
@@ -96,18 +101,33 @@ fn lock_name(key: &str) -> String {
     format!("lock-{}", digest.get(..2).unwrap_or_default())
 }
 
-fn open(own: &Directory, name: &str) -> io::Result<std::fs::File> {
+/// The lock of this name, if nobody has it, and whether nobody has had it before.
+fn take(own: &Directory, name: &str) -> io::Result<Option<(Lock, bool)>> {
     let absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     // Not O_CREAT at once: the kernel may refuse that for the file of another user (`fs.protected_regular`).
     let file = match own.file(name) {
-        Err(error) if absent(&error) => match own.create(name, MODE) {
-            // Somebody was faster.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => own.file(name)?,
-            created => created?,
+        Err(error) if absent(&error) => match first(own, name) {
+            Ok(lock) => return Ok(Some((lock, true))),
+            // Somebody was faster, or the filesystem has no second names.
+            Err(_) => match own.create(name, MODE) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => own.file(name)?,
+                created => created?,
+            },
         },
         opened => opened?,
     };
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    Ok(lock::take(file)?.map(|lock| (lock, false)))
+}
+
+/// Makes the file of a lock, locked before it has the name by which others know it: so nobody can have been in between.
+fn first(own: &Directory, name: &str) -> io::Result<Lock> {
+    let (file, new) = layout::create(own)?;
+    let lock = lock::take(file).and_then(|lock| own.link(&new, name).map(|()| lock));
+    let _ = own.remove(&new);
+    lock?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
 }
 
 #[cfg(test)]

@@ -52,8 +52,13 @@ pub(super) fn resolve_command() -> Command {
         .args(sources())
         .args(places())
         .args(which())
-        .next_help_heading("How resolve tells what it found")
+        .next_help_heading("How resolve and doctor tell what they found")
         .args(told())
+}
+
+/// The flags of `doctor`.
+pub(super) fn doctor_command() -> Command {
+    lookup_command().args(told().into_iter().filter(|arg| arg.get_id() == "o"))
 }
 
 fn bare() -> Command {
@@ -320,8 +325,8 @@ fn which() -> [Arg; 4] {
         ),
         valued("image_cache_dir", "DIR", value::path).help(
             "Share what was looked up with the other steps of the pod: manifests and configs by their digests, verified each \
-             time. A directory that all of them mount; it is made if its parent is there.\n\
-             Example: -image_cache_dir /tekton/run/images",
+             time. A directory of a volume that all of them mount; it is made if its parent is there.\n\
+             Example: -image_cache_dir /workspace/.images",
         ),
     ]
 }
@@ -329,7 +334,7 @@ fn which() -> [Arg; 4] {
 fn told() -> [Arg; 2] {
     [
         valued("o", "FORMAT", value::format).default_value("text").help(
-            "Of resolve only: text for people, or json, which is one object.\n\
+            "Of resolve and doctor only: text for people, or json, which is one object.\n\
              Example: entrypoint resolve busybox -o json",
         ),
         valued("source", "SOURCE", value::source).help(

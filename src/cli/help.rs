@@ -103,7 +103,8 @@ mod tests {
         for line in [
             "  entrypoint [flags] -- [ARGUMENT...]\n",
             "  entrypoint resolve IMAGE [flags] [-- ARGUMENT...]\n",
-            "\nHow resolve tells what it found:\n  -o FORMAT  (default text)\n",
+            "\nHow resolve and doctor tell what they found:\n  -o FORMAT  (default text)\n",
+            "  entrypoint doctor [IMAGE] [flags]\n",
             "  entrypoint init SRC DST [STEP...]\n",
             "  entrypoint cp SRC DST\n",
             "  entrypoint step-init [STEP...]\n",

@@ -15,7 +15,7 @@ mod step;
 mod subcommand;
 mod value;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Command};
@@ -23,8 +23,8 @@ use clap::{ArgMatches, Command};
 use self::flags::{DEFAULT_TERMINATION_PATH, POST_FILE, Refused, TERMINATION_PATH};
 use self::grammar::{End, SyntaxFault};
 use self::step::{Built, StepFault, not_empty};
-use self::subcommand::{ForPeople, OfImage, SubcommandFault};
-use crate::spec::{CommandSource, Format, ImagePin, LookupSpec, SetupCommand, StepSpec};
+use self::subcommand::{ForPeople, Form, OfImage, SubcommandFault};
+use crate::spec::{CommandSource, DoctorSpec, Format, ImagePin, LookupSpec, SetupCommand, StepSpec};
 use crate::sys::cause::chain;
 
 /// What the command line asks for.
@@ -47,6 +47,13 @@ pub enum Invocation {
         lookup: Box<LookupSpec>,
         /// The arguments that a step would have.
         args: Vec<OsString>,
+        /// How to tell it.
+        format: Format,
+    },
+    /// Check what a lookup needs in this pod.
+    Doctor {
+        /// What is looked at.
+        spec: Box<DoctorSpec>,
         /// How to tell it.
         format: Format,
     },
@@ -124,6 +131,7 @@ fn read(args: &[OsString], command: &Command, built: Built) -> Result<Invocation
         Some(ForPeople::Version) => return Ok(Invocation::Version),
         Some(ForPeople::RunImage(args)) => return run_image(args, built).map_err(for_people),
         Some(ForPeople::Resolve(args)) => return resolve(args, built).map_err(for_people),
+        Some(ForPeople::Doctor { form, image, rest }) => return doctor(form, image, rest, built).map_err(for_people),
         None => {}
     }
     let (ours, steps) = grammar::cut(args);
@@ -152,26 +160,41 @@ fn read(args: &[OsString], command: &Command, built: Built) -> Result<Invocation
 
 /// `run-image IMAGE`, with the flags of the lookup and no others.
 fn run_image(given: OfImage<'_>, built: Built) -> Result<Invocation, Fault> {
-    let Some((flags, args)) = flags_and_args(given, flags::lookup_command())? else { return Ok(help()) };
+    let Some((flags, args)) = of_image(given, flags::lookup_command())? else { return Ok(help()) };
     let lookup = step::lookup_of(flags, given.image, built)?;
     Ok(Invocation::RunImage { lookup: Box::new(lookup), args })
 }
 
 /// `resolve IMAGE`, with the flags of the lookup and its own.
 fn resolve(given: OfImage<'_>, built: Built) -> Result<Invocation, Fault> {
-    let Some((mut flags, args)) = flags_and_args(given, flags::resolve_command())? else { return Ok(help()) };
+    let Some((mut flags, args)) = of_image(given, flags::resolve_command())? else { return Ok(help()) };
     let format = flags.remove_one("o").unwrap_or_default();
     let source = flags.remove_one("source");
-    let mut lookup = step::lookup_of(flags, given.image, built)?;
+    let mut lookup = by_a_person(step::lookup_of(flags, given.image, built)?);
     if let Some(source) = source {
         lookup.sources = vec![source];
     }
-    // A person asks from some other container than the one that would run it.
+    Ok(Invocation::Resolve { lookup: Box::new(lookup), args, format })
+}
+
+/// `doctor [IMAGE]`, with the flags of the lookup and its own.
+fn doctor(form: Form, image: Option<&OsString>, rest: &[OsString], built: Built) -> Result<Invocation, Fault> {
+    let Some((mut flags, args)) = flags_and_args(form, rest, flags::doctor_command(), subcommand::nothing_else)? else {
+        return Ok(help());
+    };
+    subcommand::nothing_else(form, &args)?;
+    let format = flags.remove_one("o").unwrap_or_default();
+    let lookup = by_a_person(step::lookup_of(flags, image.map_or(OsStr::new(""), OsString::as_os_str), built)?);
+    Ok(Invocation::Doctor { spec: Box::new(DoctorSpec::new(lookup)), format })
+}
+
+/// A person asks from some other container than the one that would run it.
+fn by_a_person(mut lookup: LookupSpec) -> LookupSpec {
     lookup.termination_paths.clear();
     if lookup.pin == ImagePin::Offered {
         lookup.pin = ImagePin::Registry;
     }
-    Ok(Invocation::Resolve { lookup: Box::new(lookup), args, format })
+    lookup
 }
 
 fn help() -> Invocation {
@@ -179,15 +202,26 @@ fn help() -> Invocation {
 }
 
 /// What stands behind the image: flags, and the arguments of its program. `None` when help is asked for.
-fn flags_and_args(given: OfImage<'_>, command: Command) -> Result<Option<(ArgMatches, Vec<OsString>)>, Fault> {
-    let (ours, args) = match given.rest {
+fn of_image(given: OfImage<'_>, command: Command) -> Result<Option<(ArgMatches, Vec<OsString>)>, Fault> {
+    flags_and_args(given.form, given.rest, command, subcommand::no_positionals)
+}
+
+/// Flags, and what stands behind `--`; what stands between them is for `positionals` to refuse. `None` when help is asked
+/// for.
+fn flags_and_args(
+    form: Form,
+    rest: &[OsString],
+    command: Command,
+    positionals: fn(Form, &[OsString]) -> Result<(), SubcommandFault>,
+) -> Result<Option<(ArgMatches, Vec<OsString>)>, Fault> {
+    let (ours, args) = match rest {
         [separator, args @ ..] if separator == "--" => (&[][..], args),
         rest => grammar::cut(rest),
     };
     let (settings, end) = grammar::scan(ours, |name| flags::kind(&command, name));
     let matches = flags::matches(command, &settings)?;
     match end {
-        End::Positionals(positionals) => subcommand::no_positionals(given.form, positionals)?,
+        End::Positionals(found) => positionals(form, found)?,
         End::Help => return Ok(None),
         End::Broken(fault) => return Err(fault.into()),
     }

@@ -81,22 +81,22 @@ const RESOLVE: Form = Form {
     about: "look up what IMAGE runs, and tell it with the way there; with the flags of the lookup, -o and -source",
 };
 
-/// All subcommands, in the order in which help shows them.
-pub(super) const FORMS: [Form; 7] = [RUN_IMAGE, RESOLVE, INIT, CP, STEP_INIT, DECODE_SCRIPT, VERSION];
+/// `doctor`, likewise.
+const DOCTOR: Form = Form {
+    name: "doctor",
+    arguments: "[IMAGE] [flags]",
+    count: Count::Any,
+    about: "check what a lookup needs in this pod, with a fix per line, and look IMAGE up; with the flags of the lookup and -o",
+};
 
-/// Subcommands to come. They are refused by name, so that nobody's `doctor` is taken for a step.
-const TO_COME: [&str; 1] = ["doctor"];
+/// All subcommands, in the order in which help shows them.
+pub(super) const FORMS: [Form; 8] = [RUN_IMAGE, RESOLVE, DOCTOR, INIT, CP, STEP_INIT, DECODE_SCRIPT, VERSION];
 
 /// A subcommand that cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SubcommandFault {
     #[error("{} takes {}, got {got}: entrypoint {form}", form.name, form.count)]
     Count { form: Form, got: usize },
-    #[error(
-        "{0} is not built yet: this version has the subcommands run-image, resolve, init, cp, step-init, \
-         decode-script and version"
-    )]
-    NotBuilt(&'static str),
     #[error("{} takes the image first: entrypoint {form}", form.name)]
     NoImage { form: Form },
     #[error(
@@ -105,6 +105,8 @@ pub(super) enum SubcommandFault {
         form.name
     )]
     Argument { form: Form, argument: OsString },
+    #[error("{} has no use for {argument:?}: entrypoint {form}", form.name)]
+    NoUse { form: Form, argument: OsString },
 }
 
 impl fmt::Display for Form {
@@ -120,6 +122,13 @@ pub(super) enum ForPeople<'a> {
     Version,
     RunImage(OfImage<'a>),
     Resolve(OfImage<'a>),
+    Doctor {
+        form: Form,
+        /// The image, where one is named.
+        image: Option<&'a OsString>,
+        /// Flags.
+        rest: &'a [OsString],
+    },
 }
 
 /// The arguments of a subcommand about an image.
@@ -144,14 +153,19 @@ fn of_image(form: Form, args: &[OsString]) -> Result<OfImage<'_>, SubcommandFaul
 /// What the first of all arguments asks for, if it is a subcommand for people.
 pub(super) fn for_people(args: &[OsString]) -> Result<Option<ForPeople<'_>>, SubcommandFault> {
     let [name, rest @ ..] = args else { return Ok(None) };
-    if let Some(name) = TO_COME.into_iter().find(|to_come| name == to_come) {
-        return Err(SubcommandFault::NotBuilt(name));
-    }
     if name == RUN_IMAGE.name {
         return of_image(RUN_IMAGE, rest).map(|args| Some(ForPeople::RunImage(args)));
     }
     if name == RESOLVE.name {
         return of_image(RESOLVE, rest).map(|args| Some(ForPeople::Resolve(args)));
+    }
+    if name == DOCTOR.name {
+        let (image, rest) = match of_image(DOCTOR, rest) {
+            Ok(OfImage { image, rest, .. }) => (Some(image), rest),
+            // Flags, or nothing: there is no image.
+            Err(_) => (None, rest),
+        };
+        return Ok(Some(ForPeople::Doctor { form: DOCTOR, image, rest }));
     }
     if name != VERSION.name {
         return Ok(None);
@@ -167,6 +181,14 @@ pub(super) fn no_positionals(form: Form, positionals: &[OsString]) -> Result<(),
     match positionals.first() {
         None => Ok(()),
         Some(argument) => Err(SubcommandFault::Argument { form, argument: argument.clone() }),
+    }
+}
+
+/// Refuses what stands behind the flags of `doctor`: it runs nothing that could have arguments.
+pub(super) fn nothing_else(form: Form, arguments: &[OsString]) -> Result<(), SubcommandFault> {
+    match arguments.first() {
+        None => Ok(()),
+        Some(argument) => Err(SubcommandFault::NoUse { form, argument: argument.clone() }),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Subcommands on the command line: which there are, and what each takes.
 
-use super::tests::{lookup, message, os, read, step};
+use std::path::Path;
+
+use super::tests::{argv, lookup, message, os, read, step};
 use super::*;
 
 #[test]
@@ -99,9 +101,47 @@ fn version_is_a_subcommand_only_as_the_first_argument_and_alone() {
 }
 
 #[test]
-fn subcommands_to_come_are_refused_by_name() {
-    let expected = "doctor is not built yet: this version has the subcommands run-image, resolve, init, cp, step-init, \
-                    decode-script and version";
-    assert_eq!(message(&["doctor", "busybox"]), expected);
+fn doctor_takes_an_image_or_none_and_the_flags_of_the_lookup() {
+    let doctor = |args: &[&str]| match read(args) {
+        Ok(Invocation::Doctor { spec, format }) => (spec, format),
+        other => panic!("{args:?}: {other:?}"),
+    };
+    for (args, image, format) in [
+        (&["doctor"][..], None, Format::Text),
+        (&["doctor", "a/b"], Some("a/b"), Format::Text),
+        (&["doctor", "-o", "json"], None, Format::Json),
+        (&["doctor", "a/b", "--o=json", "-taskrun_namespace=n"], Some("a/b"), Format::Json),
+        (&["doctor", "a/b", "--"], Some("a/b"), Format::Text),
+        (&["doctor", "--"], None, Format::Text),
+    ] {
+        let (spec, read) = doctor(args);
+        assert_eq!((spec.image().map(|lookup| lookup.image.as_str()), read), (image, format), "{args:?}");
+    }
+    let (spec, _) = doctor(&["doctor", "-image_pull_secrets=a,b", "-service_account_dir", "/d"]);
+    assert_eq!((spec.settings().pull_secrets.as_slice(), spec.image()), (&["a".to_owned(), "b".to_owned()][..], None));
+    assert_eq!(spec.settings().service_account_dir, Path::new("/d"));
+    assert!(matches!(read(&["doctor", "-h"]), Ok(Invocation::Help(_))));
+    // Anywhere else it is a word like any other.
     assert_eq!(step(&["-timeout=5s", "doctor"]).ignored, os(&["doctor"]));
+}
+
+#[test]
+fn doctor_refuses_what_it_has_no_use_for() {
+    for (args, expected) in [
+        (&["doctor", "a", "b"][..], "doctor has no use for \"b\": entrypoint doctor [IMAGE] [flags]"),
+        (&["doctor", "a", "--", "x"], "doctor has no use for \"x\": entrypoint doctor [IMAGE] [flags]"),
+        (&["doctor", "-o", "json", "a"], "doctor has no use for \"a\": entrypoint doctor [IMAGE] [flags]"),
+        (&["doctor", ""], "doctor has no use for \"\": entrypoint doctor [IMAGE] [flags]"),
+        (&["doctor", "-o=yaml"], "invalid value \"yaml\" for flag -o: write text or json"),
+        (&["doctor", "-post_file=/o"], "flag provided but not defined: -post_file"),
+        (&["doctor", "a", "-source=docker"], "flag provided but not defined: -source"),
+    ] {
+        assert_eq!(read(args).map_err(|error| error.message), Err(expected.to_owned()), "{args:?}");
+    }
+    let without = parse_with(&argv(&["doctor"]), Built { lookup: false }).unwrap_err();
+    assert!(
+        without.message.starts_with("asking a registry needs a build with the feature \"lookup\""),
+        "{}",
+        without.message
+    );
 }

@@ -3,6 +3,8 @@
 #[cfg(feature = "lookup")]
 mod attempt;
 #[cfg(feature = "lookup")]
+pub mod doctor;
+#[cfg(feature = "lookup")]
 pub mod resolve;
 #[cfg(feature = "lookup")]
 pub mod run_image;

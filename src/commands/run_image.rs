@@ -38,6 +38,9 @@ fn become_image(spec: &LookupSpec, args: &[OsString], host: &Host, signals: &mut
     let failed = |error: String| End::Failed(error);
     let found = attempt::look_up(spec, host, signals).map_err(End::Broken)?;
     let found = found.map_err(|failure| failed(failure.to_string()))?;
+    if let Some(warning) = found.warning(spec.pin) {
+        log::warn(warning);
+    }
     let command = command::of_image(&found.image, found.entrypoint, found.cmd, !args.is_empty())
         .map_err(|error| failed(error.to_string()))?;
     let argv: Vec<OsString> = command.into_iter().chain(args.iter().cloned()).collect();

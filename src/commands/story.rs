@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::words::{exec_form, one_line, shell_line, visible};
-use crate::lookup::{Failure, Found, FoundAt};
+use crate::image::agreement::Kind;
+use crate::image::{LeadsTo, Match, PinnedBy};
+use crate::lookup::{Failure, Found, FoundAt, RuntimeWord};
 use crate::note::Note;
 use crate::step::command;
 use crate::trace::{End, Request, Requests};
@@ -18,6 +20,7 @@ pub(super) struct Story {
     image: String,
     found_at: Option<FoundAt>,
     daemon: Option<String>,
+    cache: Option<String>,
     #[serde(serialize_with = "as_text")]
     command: Option<Vec<OsString>>,
     /// Why a step would fail.
@@ -27,11 +30,99 @@ pub(super) struct Story {
     platform: Option<String>,
     wanted_platform: Option<String>,
     digests: Digests,
+    #[serde(flatten)]
+    pin: Pin,
     credential: Option<String>,
     notes: Vec<Note>,
     requests: Vec<Asked>,
     requests_left_out: u32,
     millis: u64,
+}
+
+/// What the container runtime has to do with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+struct Pin {
+    /// What the pod's status reports, verbatim.
+    runtime: Option<Runtime>,
+    /// Why that is not known, if it was asked for.
+    runtime_unread: Option<String>,
+    #[serde(rename = "match")]
+    verdict: Option<Match>,
+    compared: Option<Kind>,
+    because: Option<String>,
+    leads_to: Option<LeadsTo>,
+    pinned_by: Option<PinnedBy>,
+    not_followed: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Runtime {
+    container: String,
+    image: String,
+    #[serde(rename = "imageID")]
+    image_id: String,
+}
+
+impl Pin {
+    /// What the runtime says, as far as it was asked.
+    fn of_word(word: &RuntimeWord) -> Self {
+        match word {
+            RuntimeWord::NotAsked => Self::default(),
+            RuntimeWord::Unread { reason, .. } => Self { runtime_unread: Some(reason.clone()), ..Self::default() },
+            RuntimeWord::Reported { container, running } => {
+                let (image, image_id) = (running.image.clone(), running.image_id.clone());
+                Self { runtime: Some(Runtime { container: container.clone(), image, image_id }), ..Self::default() }
+            }
+        }
+    }
+
+    fn of(found: &Found) -> Self {
+        let said = Self::of_word(&found.runtime);
+        let agreement = Some(found.agreement).filter(|_| said.is_asked());
+        Self {
+            verdict: agreement.map(|agreement| agreement.verdict),
+            compared: agreement.and_then(|agreement| agreement.compared),
+            because: agreement.map(|agreement| agreement.because.to_string()),
+            leads_to: found.leads_to,
+            pinned_by: Some(found.pinned_by),
+            not_followed: found.not_followed.clone(),
+            ..said
+        }
+    }
+
+    fn is_asked(&self) -> bool {
+        self.runtime.is_some() || self.runtime_unread.is_some()
+    }
+
+    /// The rows for it: none where the runtime was not asked.
+    fn write(&self, row: &mut impl FnMut(&str, &str) -> fmt::Result) -> fmt::Result {
+        if let Some(Runtime { container, image, image_id }) = &self.runtime {
+            row("Container", &format!("{container}, runs {image}"))?;
+            row("Image ID", if image_id.is_empty() { "not reported yet" } else { image_id })?;
+        }
+        if let Some(reason) = &self.runtime_unread {
+            row("Container", &format!("not known: {reason}"))?;
+        }
+        if let (Some(verdict), Some(because)) = (self.verdict, &self.because) {
+            let verdict = match verdict {
+                Match::Same => "same",
+                Match::Moved => "moved",
+                Match::Unknown => "unknown",
+            };
+            row("Match", &format!("{verdict}: {because}"))?;
+        }
+        match self.pinned_by.filter(|_| self.is_asked()) {
+            Some(PinnedBy::PodStatus) => row("Pinned by", "the pod's status")?,
+            Some(PinnedBy::Registry) => row("Pinned by", "the registry")?,
+            Some(PinnedBy::Reference) => row("Pinned by", "the digest in the reference")?,
+            Some(PinnedBy::Daemon) => row("Pinned by", "the daemon")?,
+            None => {}
+        }
+        match &self.not_followed {
+            Some(reason) => row("Not pinned", reason),
+            None => Ok(()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -81,6 +172,7 @@ impl Story {
                 image: failure.wanted.as_ref().map_or_else(|| failure.image.clone(), |wanted| wanted.image.clone()),
                 found_at: None,
                 daemon: None,
+                cache: None,
                 command: None,
                 error: Some(failure.summary()),
                 entrypoint: None,
@@ -88,6 +180,7 @@ impl Story {
                 platform: None,
                 wanted_platform: failure.wanted.as_ref().map(|wanted| wanted.platform.clone()),
                 digests: Digests::default(),
+                pin: Pin::of_word(&failure.runtime),
                 credential: None,
                 notes: failure.notes.clone(),
                 requests: asked(&failure.requests),
@@ -107,6 +200,7 @@ impl Story {
             image: found.image.clone(),
             found_at: found.found_at.clone(),
             daemon: found.daemon.clone(),
+            cache: found.cache.clone(),
             command,
             error,
             entrypoint: Some(found.entrypoint.clone()),
@@ -119,6 +213,7 @@ impl Story {
                 config: found.config_digest.clone(),
                 repository: found.repository_digest.clone(),
             },
+            pin: Pin::of(found),
             credential: found.credential.clone(),
             notes: found.notes.clone(),
             requests: asked(&found.requests),
@@ -151,6 +246,9 @@ impl Story {
         if let Some(found_at) = &self.found_at {
             row("Found at", &found_at.to_string())?;
         }
+        if let Some(cache) = &self.cache {
+            row("Cached in", cache)?;
+        }
         if let Some(command) = &self.command {
             row("Command", &shell_line(command))?;
         }
@@ -181,6 +279,7 @@ impl Story {
                 row(label, "none: the image is not in an index")?;
             }
         }
+        self.pin.write(&mut row)?;
         if in_registry {
             row("Credential", self.credential.as_deref().unwrap_or("none was needed"))?;
         }
@@ -232,8 +331,7 @@ fn write_requests(text: &mut String, requests: &[Asked], left_out: u32) -> fmt::
 mod tests {
     use super::*;
     use crate::image::agreement::Because;
-    use crate::image::{Agreement, PinnedBy};
-    use crate::lookup::RuntimeWord;
+    use crate::image::{Agreement, Running};
 
     fn found(entrypoint: &[&str], cmd: &[&str]) -> Found {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
@@ -330,6 +428,47 @@ Total: 7 ms
     }
 
     #[test]
+    fn what_the_container_runs_is_told_where_it_was_asked_for() {
+        let unread = RuntimeWord::Unread { reason: "no Role".to_owned(), retryable: false };
+        let reported = |id: &str| RuntimeWord::Reported {
+            container: "step-build".to_owned(),
+            running: Running::parse("docker.io/team/tool:v1", id),
+        };
+        let same = Agreement { verdict: Match::Same, compared: Some(Kind::Config), because: Because::SameConfig };
+        let pinned = Found { agreement: same, pinned_by: PinnedBy::PodStatus, ..found(&["/app"], &[]) };
+        for (found, rows) in [
+            (found(&["/app"], &[]), ""),
+            (
+                Found { runtime: unread.clone(), ..found(&["/app"], &[]) },
+                "Container   not known: no Role\n\
+                 Match       unknown: what the runtime runs could not be read\n\
+                 Pinned by   the registry\n",
+            ),
+            (
+                Found { runtime: reported("sha256:c"), cache: Some("/cache".to_owned()), ..pinned },
+                "Container   step-build, runs docker.io/team/tool:v1\n\
+                 Image ID    sha256:c\n\
+                 Match       same: the runtime runs an image with the config that the reference leads to\n\
+                 Pinned by   the pod's status\n",
+            ),
+            (
+                Found { runtime: reported(""), not_followed: Some("why\nnot".to_owned()), ..found(&["/app"], &[]) },
+                "Container   step-build, runs docker.io/team/tool:v1\n\
+                 Image ID    not reported yet\n\
+                 Match       unknown: what the runtime runs could not be read\n\
+                 Pinned by   the registry\n\
+                 Not pinned  why\\nnot\n",
+            ),
+        ] {
+            let text = text(&Ok(found.clone()), &[]);
+            assert!(text.contains(&format!("Config      sha256:c\n{rows}Credential  ")), "{rows} in\n{text}");
+            assert_eq!(text.contains("Cached in   /cache\nCommand "), found.cache.is_some(), "{text}");
+        }
+        let failure = Failure { runtime: Box::new(unread), ..Failure::of("x", "y".to_owned()) };
+        assert!(text(&Err(failure), &[]).contains("\nContainer   not known: no Role\n\nNo source"));
+    }
+
+    #[test]
     fn an_attempt_that_came_to_nothing_is_told_too() {
         let failure = Failure::of("UPPER", "it is\nno reference".to_owned());
         assert_eq!(
@@ -360,7 +499,8 @@ Total: 7 ms
         assert_eq!(names(&failed), names(&good));
         assert_eq!(
             names(&good).join(" "),
-            "image found_at daemon command error entrypoint cmd platform wanted_platform digests credential notes requests \
+            "image found_at daemon cache command error entrypoint cmd platform wanted_platform digests runtime \
+             runtime_unread match compared because leads_to pinned_by not_followed credential notes requests \
              requests_left_out millis"
         );
     }

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
 
-use rustls::AlertDescription;
+use rustls::{AlertDescription, CertificateError};
 
 use super::ResolveError;
 use super::trust::is_authority;
@@ -164,6 +164,19 @@ pub enum Unanswered {
     Other(#[source] reqwest::Error),
 }
 
+/// What is wrong with a server's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateFault {
+    /// Its time is over.
+    Expired,
+    /// Its time has not come.
+    NotYetValid,
+    /// It is for somebody else.
+    OtherName,
+    /// Anything else.
+    Other,
+}
+
 impl Unanswered {
     /// Whether trying again soon may help: the connection broke in the middle.
     #[must_use]
@@ -186,6 +199,22 @@ impl Unanswered {
 }
 
 impl Unanswered {
+    /// What is wrong with a certificate, in no words of whoever made it.
+    #[must_use]
+    pub fn certificate_fault(&self) -> Option<CertificateFault> {
+        let Self::Certificate(error) = self else { return None };
+        let rustls::Error::InvalidCertificate(error) = error.as_ref() else { return Some(CertificateFault::Other) };
+        Some(if let CertificateError::Expired | CertificateError::ExpiredContext { .. } = error {
+            CertificateFault::Expired
+        } else if let CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } = error {
+            CertificateFault::NotYetValid
+        } else if let CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } = error {
+            CertificateFault::OtherName
+        } else {
+            CertificateFault::Other
+        })
+    }
+
     /// What the system said, where it was the system that refused, and in no way that has a kind of its own here: the
     /// path of a socket that is not there, or may not be used.
     #[must_use]
@@ -262,7 +291,7 @@ fn io_kind(kind: io::ErrorKind) -> Option<Unanswered> {
 }
 
 fn tls(error: &rustls::Error) -> Unanswered {
-    if let rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) = error {
+    if let rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) = error {
         Unanswered::UnknownAuthority
     } else if is_authority(error) {
         // Signed by itself, and not named: nobody that is trusted has signed it.
@@ -306,7 +335,7 @@ mod tests {
     fn an_error_inside_an_io_error_is_not_skipped() {
         let wrapped = io::Error::new(
             io::ErrorKind::InvalidData,
-            rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer),
+            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer),
         );
         assert!(recognised(&wrapped).is_none());
         let within = inner(&wrapped).expect("the wrapped error");

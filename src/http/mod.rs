@@ -24,14 +24,14 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 
 pub use self::date::seconds_of_date;
-pub use self::error::{HttpError, Unanswered};
+pub use self::error::{CertificateFault, HttpError, Unanswered};
 pub use self::identity::Identity;
 pub use self::named::is_named;
 use self::names::Names;
 pub use self::names::{NameFiles, ResolveError};
 pub use self::proxy::{Proxy, ProxySettings};
-pub use self::roots::RootPlaces;
 use self::roots::SystemRoots;
+pub use self::roots::{RootPlace, RootPlaces, RootsThere};
 use self::trust::Verifier;
 use crate::host::Env;
 use crate::note::Note;
@@ -139,6 +139,18 @@ impl Network {
     #[must_use]
     pub fn roots_in_force(&self) -> &[Note] {
         &self.roots.read().notes
+    }
+
+    /// What became of every place where the system's authorities are looked for. They are read now, if they were not.
+    #[must_use]
+    pub fn root_places(&self) -> &[RootPlace] {
+        &self.roots.read().places
+    }
+
+    /// How many authorities are compiled in.
+    #[must_use]
+    pub fn embedded_roots() -> usize {
+        webpki_roots::TLS_SERVER_ROOTS.len()
     }
 
     /// The addresses of a host, as clients of this network find them; for who speaks no HTTP.

@@ -129,6 +129,33 @@ pub(super) struct Found {
     pub(super) certificates: Vec<CertificateDer<'static>>,
     /// What became of the places that a variable names.
     pub(super) notes: Vec<Note>,
+    /// What became of every place that was looked at.
+    pub(super) places: Vec<RootPlace>,
+}
+
+/// A file or a directory of certificate authorities, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootPlace {
+    /// Where.
+    pub path: PathBuf,
+    /// The variable that names it, if one does.
+    pub variable: Option<&'static str>,
+    /// What is there.
+    pub found: RootsThere,
+}
+
+/// What a place has of certificate authorities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootsThere {
+    /// So many.
+    Certificates(usize),
+    /// There is no such file or directory.
+    Absent,
+    /// Nothing that can be used.
+    Unusable {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl SystemRoots {
@@ -234,6 +261,12 @@ impl Reading {
     }
 
     fn note(&mut self, place: &Place, outcome: Result<usize, Unusable>) {
+        let found = match &outcome {
+            Ok(count) => RootsThere::Certificates(*count),
+            Err(Unusable::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => RootsThere::Absent,
+            Err(error) => RootsThere::Unusable { reason: chain(error) },
+        };
+        self.found.places.push(RootPlace { path: place.path.clone(), variable: place.variable, found });
         let Some(variable) = place.variable else { return };
         let source = format!("{variable}={}", shown(&place.path.to_string_lossy(), SHOWN));
         let outcome = match outcome {

@@ -111,6 +111,8 @@ pub enum Because {
     OtherConfig,
     /// There is no registry's answer.
     NotAsked,
+    /// The runtime's word was not asked for.
+    NotWanted,
     /// There is no runtime's word.
     NotReported,
     /// The runtime has not said it yet.
@@ -257,6 +259,7 @@ impl fmt::Display for Because {
             }
             Self::OtherConfig => "the reference leads to another config than that of the image that the runtime runs",
             Self::NotAsked => "no registry was asked where the reference leads, or none answered",
+            Self::NotWanted => "what the runtime runs was not asked for",
             Self::NotReported => "what the runtime runs could not be read",
             Self::Late => "the runtime had not said yet what it runs",
             Self::NoIdentity => "the imageID that the runtime reported is not a digest",

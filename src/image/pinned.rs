@@ -38,3 +38,27 @@ impl LeadsTo {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::agreement::Within;
+    use super::super::{Document, Platform};
+    use super::*;
+
+    #[test]
+    fn a_reference_leads_to_the_document_that_it_names_and_to_none_within() {
+        let [index, manifest, config] = ["index", "manifest", "config"].map(|name| Digest::of(name.as_bytes()));
+        let platform: Platform = "linux/amd64".parse().unwrap();
+        let text = format!(r#"{{"manifests":[{{"digest":"{manifest}","size":1}}]}}"#);
+        let Ok(Document::Index(document)) = Document::parse(None, text.as_bytes()) else { panic!("an index") };
+        let within = Within::of(&document, &platform, manifest, Some(config));
+        for (answer, kind, digest) in [
+            (Answer::Index { index, within: None }, Kind::Index, index),
+            (Answer::Index { index, within: Some(within) }, Kind::Index, index),
+            (Answer::Manifest { manifest, config: None }, Kind::Manifest, manifest),
+            (Answer::Manifest { manifest, config: Some(config) }, Kind::Manifest, manifest),
+        ] {
+            assert_eq!(LeadsTo::of(&answer), LeadsTo { kind, digest });
+        }
+    }
+}

@@ -6,8 +6,10 @@ use std::time::Duration;
 use ::http::{Request, Response};
 use ::kube::client::Body;
 use k8s_openapi::api::core::v1::{Secret as ApiSecret, ServiceAccount as ApiServiceAccount};
-use reqwest::header::{AUTHORIZATION, HeaderValue, InvalidHeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, InvalidHeaderValue};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use thiserror::Error;
 use tokio::time::timeout;
 use tower::service_fn;
@@ -101,6 +103,18 @@ pub(crate) struct Api {
     deadline: Duration,
 }
 
+/// The part of the answer to an access review that is of interest.
+#[derive(Deserialize)]
+struct AccessReview {
+    status: AccessReviewStatus,
+}
+
+#[derive(Deserialize)]
+struct AccessReviewStatus {
+    #[serde(default)]
+    allowed: bool,
+}
+
 /// Why a call gave no object.
 #[derive(Debug, Error)]
 pub(crate) enum CallError {
@@ -176,6 +190,24 @@ impl Api {
     pub(crate) async fn secret(&self, namespace: &Name, name: &Name) -> Result<ApiSecret, CallError> {
         let api = ::kube::Api::namespaced(self.client.clone(), namespace.as_str());
         self.bounded(api.get(name.as_str())).await
+    }
+
+    /// Whether the API server says that it would give an object to whoever asks.
+    /// <https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access>
+    pub(crate) async fn may_get(&self, resource: &str, namespace: &Name, name: &Name) -> Result<bool, CallError> {
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {
+                "namespace": namespace.as_str(), "verb": "get", "resource": resource, "name": name.as_str(),
+            }},
+        });
+        let request = Request::post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")
+            .header(CONTENT_TYPE, "application/json")
+            .body(review.to_string().into_bytes())
+            .map_err(|error| self.failure(::kube::Error::HttpError(error)))?;
+        let review: AccessReview = self.bounded(self.client.request(request)).await?;
+        Ok(review.status.allowed)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, CallError> {

@@ -5,17 +5,20 @@
 //! the pod may read neither itself nor a secret is the normal case, and a note.
 
 mod api;
+mod claims;
 pub mod container;
 mod identity;
 mod in_cluster;
-mod own;
+pub mod own;
 pub mod pod;
 mod reader;
+mod rights;
 
 use std::path::Path;
 use std::time::Duration;
 
 use self::api::Api;
+pub use self::claims::TokenClaims;
 pub use self::container::OwnContainer;
 pub use self::identity::{BadName, BoundPod, Identity, Name, ServiceAccount};
 use self::in_cluster::InCluster;
@@ -23,6 +26,7 @@ pub use self::in_cluster::InClusterError;
 pub use self::own::{OwnPod, PodUnread};
 pub use self::pod::{ContainerName, ContainerStatus, NotChosen, PodStatus, choose};
 use self::reader::Reader;
+pub use self::rights::{Access, NamedSecret, Object, Rights};
 use crate::credential::{NamedBy, Note, PullSecret};
 use crate::host::Env;
 use crate::http::Network;

@@ -1,5 +1,7 @@
 //! The pod that this process is in, read with its own token: once beside the pull secrets, and again while a step waits.
 
+use std::path::Path;
+
 use thiserror::Error;
 
 use super::Wanted;
@@ -57,6 +59,13 @@ impl OwnPod {
         })?;
         checked(pod, bound).map(|(_, status)| status)
     }
+}
+
+/// The UID of the pod that the service account's token is for, without asking anybody.
+#[must_use]
+pub fn uid(env: &Env, dir: &Path) -> Option<String> {
+    let cluster = InCluster::find(env, dir, None, None).ok()?;
+    bound(&cluster).ok().map(|(_, bound)| bound.uid.clone())
 }
 
 /// Whose token it is, and for which pod.

@@ -242,7 +242,7 @@ impl fmt::Display for Object<'_> {
 }
 
 /// What a secret holds for the keychain, by its type.
-fn document(secret: ApiSecret) -> PullSecretDocument {
+pub(super) fn document(secret: ApiSecret) -> PullSecretDocument {
     let mut data = secret.data.unwrap_or_default();
     let mut text = |key: &'static str, form: fn(Secret) -> PullSecretDocument| match data.remove(key) {
         None => PullSecretDocument::Unusable(UnusablePullSecret::NoKey(key)),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::host::Host;
 use crate::outcome::ChildExit;
-use crate::spec::LookupSpec;
+use crate::spec::{ImagePin, LookupSpec};
 use crate::sys::process::ProcessId;
 use crate::sys::signals::Mask;
 
@@ -55,6 +55,14 @@ impl fmt::Display for Failure {
             "cannot look up the command of image {}: this entrypoint was built without the feature lookup",
             self.image
         )
+    }
+}
+
+impl Found {
+    /// Nothing is worth a warning: there is no image.
+    #[must_use]
+    pub fn warning(&self, _: ImagePin) -> Option<String> {
+        match self.never {}
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::io::Write;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::agreement::{Answer, Kind};
 use crate::image::{Agreement, JsonError, LeadsTo, PinnedBy, Running};
 use crate::note::Note;
 use crate::trace::Requests;
@@ -52,6 +54,38 @@ pub struct Found {
     pub notes: Vec<Note>,
     /// Every request that was made.
     pub requests: Requests,
+}
+
+impl Found {
+    /// The same, now that it is known that something else runs, which cannot be had.
+    pub(super) fn without_what_runs(self, failure: Failure) -> Self {
+        match *failure.runtime {
+            RuntimeWord::NotAsked => self,
+            runtime @ (RuntimeWord::Unread { .. } | RuntimeWord::Reported { .. }) => {
+                Self { not_followed: Some(failure.reason), ..self.beside(runtime) }
+            }
+        }
+    }
+
+    /// The same beside what is known by now of what runs.
+    pub(super) fn beside(self, runtime: RuntimeWord) -> Self {
+        let agreement = match self.image.parse() {
+            Ok(requested) => Agreement::of(runtime.running(), &requested, self.answer().as_ref()),
+            Err(_) => self.agreement,
+        };
+        Self { runtime, agreement, ..self }
+    }
+
+    /// Where the reference leads, as far as this tells it.
+    fn answer(&self) -> Option<Answer> {
+        let LeadsTo { kind, digest } = self.leads_to?;
+        let config = || self.config_digest.as_ref().and_then(|config| config.parse().ok());
+        match kind {
+            Kind::Index => Some(Answer::Index { index: digest, within: None }),
+            Kind::Manifest => Some(Answer::Manifest { manifest: digest, config: config() }),
+            Kind::Config => None,
+        }
+    }
 }
 
 /// What kubelet reports of the step's container, in the status of its pod.
@@ -117,12 +151,14 @@ pub struct Failure {
     pub reason: String,
     /// Whether asking again later may help.
     pub retryable: bool,
+    /// Not before that much time has passed, as those who were asked wish.
+    pub retry_after: Option<Duration>,
     /// What kubelet reports of the step's container.
-    pub runtime: RuntimeWord,
+    pub runtime: Box<RuntimeWord>,
     /// What became of every source that was asked.
     pub notes: Vec<Note>,
     /// Every request that was made, if the child came to tell.
-    pub requests: Requests,
+    pub requests: Box<Requests>,
 }
 
 /// What a registry is asked for.
@@ -143,9 +179,10 @@ impl Failure {
             wanted: None,
             reason,
             retryable: false,
-            runtime: RuntimeWord::NotAsked,
+            retry_after: None,
+            runtime: Box::default(),
             notes: Vec::new(),
-            requests: Requests::default(),
+            requests: Box::default(),
         }
     }
 
@@ -189,14 +226,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Result<Found, Failure>, JsonError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::image::agreement::Because;
     use crate::trace::{End, Trace};
 
-    #[test]
-    fn a_document_arrives_as_it_was_written() {
-        let found = Found {
+    /// An image with something of everything.
+    pub(in super::super) fn found() -> Found {
+        Found {
             image: "index.docker.io/library/busybox:latest".into(),
             daemon: Some("unix:///var/run/docker.sock".into()),
             found_at: Some(FoundAt {
@@ -228,8 +265,13 @@ mod tests {
                 trace.begin("config", "GET", "https://r/").end(End::Unanswered { reason: "no".into() });
                 trace.requests()
             },
-        };
-        for result in [Ok(found), Err(Failure::of("x", "y".into()))] {
+        }
+    }
+
+    #[test]
+    fn a_document_arrives_as_it_was_written() {
+        let later = Failure { retry_after: Some(Duration::MAX), ..Failure::of("x", "y".into()) };
+        for result in [Ok(found()), Err(Failure::of("x", "y".into())), Err(later)] {
             let mut pipe = Vec::new();
             write(&mut pipe, &result).unwrap();
             assert_eq!(read(&pipe).unwrap(), result);
@@ -255,5 +297,78 @@ mod tests {
         );
         failure.notes = vec![Note::new("pull secret ci/regcred", "refused"), Note::new("docker config", "absent")];
         assert!(failure.to_string().ends_with("401; tried: pull secret ci/regcred: refused; docker config: absent"));
+    }
+
+    #[test]
+    fn what_kubelet_has_not_said_may_come_and_what_it_will_not_say_never() {
+        let digest = format!("busybox@sha256:{}", "0".repeat(64));
+        let reported = |image_id: &str| RuntimeWord::Reported {
+            container: "step-build".into(),
+            running: Running::parse("busybox", image_id),
+        };
+        let unread = |retryable| RuntimeWord::Unread { reason: "no".into(), retryable };
+        for (word, may_come, runs) in [
+            (RuntimeWord::NotAsked, false, None),
+            (unread(false), false, None),
+            (unread(true), true, None),
+            (reported(""), true, Some("")),
+            // Said, whatever it means.
+            (reported("busybox:latest"), false, Some("busybox:latest")),
+            (reported(&digest), false, Some(digest.as_str())),
+        ] {
+            assert_eq!(word.may_come(), may_come, "{word:?}");
+            assert_eq!(word.running().map(|running| running.image_id.as_str()), runs, "{word:?}");
+        }
+        assert_eq!(RuntimeWord::default(), RuntimeWord::NotAsked);
+    }
+
+    #[test]
+    fn an_image_that_was_held_is_told_with_why_what_runs_is_not_to_be_had() {
+        let reported = found().runtime;
+        let held = Found { runtime: RuntimeWord::NotAsked, not_followed: None, ..found() };
+        let failure = Failure { runtime: Box::new(reported.clone()), ..Failure::of("x", "not there".into()) };
+        let told = held.clone().without_what_runs(failure);
+        let expected = Found { runtime: reported, not_followed: Some("not there".into()), ..held.clone() };
+        assert_eq!(Found { agreement: held.agreement, ..told }, expected);
+        // A child that died says nothing of what runs.
+        assert_eq!(held.clone().without_what_runs(Failure::of("x", "killed".into())), held);
+    }
+
+    #[test]
+    fn an_image_that_was_held_is_compared_with_what_is_said_later() {
+        use crate::image::Digest;
+        let digest = |name: &str| Digest::of(name.as_bytes());
+        let reported = |image_id: String| RuntimeWord::Reported {
+            container: "step-build".into(),
+            running: Running::parse("busybox", &image_id),
+        };
+        let own = |name: &str| reported(format!("busybox@{}", digest(name)));
+        let config = |name: &str| reported(digest(name).to_string());
+        let unread = RuntimeWord::Unread { reason: "no".into(), retryable: false };
+        let led = |kind| Some(LeadsTo { kind, digest: digest("root") });
+        for (leads_to, runtime, because) in [
+            (led(Kind::Index), own("root"), Because::SameIndex),
+            // An image of the index may have it, which nobody has kept.
+            (led(Kind::Index), own("another"), Because::NotRead),
+            (led(Kind::Index), config("config"), Because::NotRead),
+            (led(Kind::Manifest), own("root"), Because::SameManifest),
+            (led(Kind::Manifest), own("another"), Because::PerhapsIndexOfOneImage),
+            (led(Kind::Manifest), config("config"), Because::SameConfig),
+            (led(Kind::Manifest), config("another"), Because::OtherConfig),
+            (led(Kind::Manifest), reported(format!("ghcr.io/a/b@{}", digest("another"))), Because::OtherRepository),
+            (led(Kind::Manifest), unread.clone(), Because::NotReported),
+            (led(Kind::Manifest), reported(String::new()), Because::Late),
+            (led(Kind::Manifest), reported("busybox:latest".into()), Because::NoIdentity),
+            // As of a daemon.
+            (None, own("root"), Because::NotAsked),
+            (None, unread, Because::NotReported),
+        ] {
+            let late = Agreement::unknown(Because::Late);
+            let config_digest = Some(digest("config").to_string());
+            let held = Found { leads_to, config_digest, agreement: late, ..found() };
+            let beside = held.clone().beside(runtime.clone());
+            assert_eq!(beside.agreement.because, because, "{leads_to:?} {runtime:?}");
+            assert_eq!(beside, Found { runtime, agreement: beside.agreement, ..held });
+        }
     }
 }

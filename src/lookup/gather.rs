@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::When;
 use super::ask::Attempt;
+use super::document::RuntimeWord;
 use crate::authn;
 use crate::authn::helpers::Helpers;
 use crate::credential::{Credential, Note, PullSecret};
@@ -13,12 +14,7 @@ use crate::image::Reference;
 /// place is decided here.
 pub(super) struct Pod<'a> {
     attempt: Attempt<'a>,
-    pull_secrets: Option<PullSecrets>,
-}
-
-struct PullSecrets {
-    secrets: Vec<PullSecret>,
-    complete: bool,
+    cluster: Option<Cluster>,
 }
 
 /// The credentials of a pod for a place, in the order in which they are tried.
@@ -37,15 +33,22 @@ impl Gathered {
 
 impl<'a> Pod<'a> {
     pub(super) fn new(attempt: Attempt<'a>) -> Self {
-        Self { attempt, pull_secrets: None }
+        Self { attempt, cluster: None }
     }
 
-    /// Reads the pull secrets, unless they are read already. However many are named: the places must have their share of
+    /// Reads the cluster, unless it is read already. However many secrets are named: the places must have their share of
     /// the attempt.
-    pub(super) async fn read_pull_secrets(&mut self, limit: Duration, notes: &mut Vec<Note>) {
-        if self.pull_secrets.is_none() {
-            self.pull_secrets = Some(self.attempt.pull_secrets(limit, notes).await);
+    pub(super) async fn read_cluster(&mut self, notes: &mut Vec<Note>) {
+        if self.cluster.is_none() {
+            // Two thirds at most of what is left, so that there is a share for whoever is asked.
+            let limit = (self.attempt.spec.timeout / 2).min(self.attempt.left() * 2 / 3);
+            self.cluster = Some(self.attempt.cluster(limit, notes).await);
         }
+    }
+
+    /// What kubelet reports of the step's container, as far as the cluster has been read.
+    pub(super) fn word(&self) -> RuntimeWord {
+        self.cluster.as_ref().map(|cluster| cluster.word.clone()).unwrap_or_default()
     }
 
     /// Asks every source for what is for a place, and for nothing else.
@@ -54,7 +57,7 @@ impl<'a> Pod<'a> {
         let (registry, repository) = (place.registry(), place.repository());
         let mut found = authn::Found::default();
         let mut complete = true;
-        if let Some(read) = &self.pull_secrets {
+        if let Some(read) = &self.cluster {
             found.merge(authn::pull_secrets::credentials(&read.secrets, registry, repository));
             complete = read.complete;
         }
@@ -68,36 +71,44 @@ impl<'a> Pod<'a> {
     }
 }
 
+/// What the cluster has for the pod.
+struct Cluster {
+    secrets: Vec<PullSecret>,
+    complete: bool,
+    word: RuntimeWord,
+}
+
 impl Attempt<'_> {
     #[cfg(feature = "kube")]
-    async fn pull_secrets(&self, limit: Duration, notes: &mut Vec<Note>) -> PullSecrets {
-        let Self { spec, host, network, trace, secrets, .. } = *self;
-        let wanted = crate::kube::Wanted {
-            dir: &spec.service_account_dir,
-            namespace: spec.namespace.as_deref(),
-            service_account: spec.service_account.as_deref(),
-            pull_secrets: &spec.pull_secrets,
-            call_deadline: crate::kube::CALL_DEADLINE,
-            secrets,
-        };
-        let read = tokio::time::timeout(limit, crate::kube::pull_secrets(network, &host.env, &wanted, trace)).await;
-        let read = read.unwrap_or_else(|_| crate::kube::PullSecrets {
-            secrets: Vec::new(),
-            notes: vec![Note::new("Kubernetes API", format!("the pull secrets were not all read within {limit:?}"))],
-            complete: false,
+    async fn cluster(&self, limit: Duration, notes: &mut Vec<Note>) -> Cluster {
+        let wanted = self.wanted_of_cluster();
+        let reading = crate::kube::read(self.network, &self.host.env, &wanted, self.trace);
+        let read = tokio::time::timeout(limit, reading).await.unwrap_or_else(|_| {
+            let late = format!("the pull secrets were not all read within {limit:?}");
+            let reason = format!("the cluster was not read within {limit:?}");
+            crate::kube::Read {
+                pull_secrets: crate::kube::PullSecrets {
+                    secrets: Vec::new(),
+                    notes: vec![Note::new("Kubernetes API", late)],
+                    complete: false,
+                },
+                pod: Err(crate::kube::PodUnread { reason, retryable: true }),
+            }
         });
-        notes.extend(read.notes);
-        PullSecrets { secrets: read.secrets, complete: read.complete }
+        let crate::kube::PullSecrets { secrets, notes: told, complete } = read.pull_secrets;
+        notes.extend(told);
+        let word = if self.pins() { self.word(read.pod) } else { RuntimeWord::NotAsked };
+        Cluster { secrets, complete, word }
     }
 
     #[cfg(not(feature = "kube"))]
-    #[allow(clippy::unused_async, reason = "it is one with the feature kube")]
-    async fn pull_secrets(&self, _: Duration, notes: &mut Vec<Note>) -> PullSecrets {
+    async fn cluster(&self, _: Duration, notes: &mut Vec<Note>) -> Cluster {
         let named = &self.spec.pull_secrets;
         if !named.is_empty() {
             let secrets = format!("pull secrets {} of -image_pull_secrets", named.join(", "));
             notes.push(Note::new(secrets, "not read: this entrypoint was built without the feature kube"));
         }
-        PullSecrets { secrets: Vec::new(), complete: true }
+        let word = if self.pins() { self.read_word().await } else { RuntimeWord::NotAsked };
+        Cluster { secrets: Vec::new(), complete: true, word }
     }
 }

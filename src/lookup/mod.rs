@@ -9,9 +9,13 @@ mod document;
 #[cfg(feature = "lookup")]
 mod gather;
 #[cfg(feature = "lookup")]
+mod pin;
+#[cfg(feature = "lookup")]
 mod places;
 #[cfg(feature = "lookup")]
 mod sources;
+#[cfg(feature = "lookup")]
+mod warning;
 #[cfg(feature = "lookup")]
 mod without;
 
@@ -23,7 +27,7 @@ pub use document::{Failure, Found, FoundAt, RuntimeWord, Wanted};
 use crate::host::Host;
 use crate::outcome::ChildExit;
 use crate::pause::{self, Pauses};
-use crate::spec::LookupSpec;
+use crate::spec::{ImagePin, LookupSpec};
 use crate::sys::cause::Cause;
 use crate::sys::helper::{Ended, Helper};
 use crate::sys::process::ProcessId;
@@ -32,14 +36,17 @@ use crate::sys::signals::{self, Mask};
 /// Between two attempts.
 const PAUSES: Pauses = Pauses { shortest: Duration::from_secs(1), longest: Duration::from_secs(60) };
 
+/// The longest pause that those who were asked are granted. What chance adds comes on top.
+const GRANTED: Duration = Duration::from_secs(15 * 60);
+
 /// A lookup in progress: one child per attempt, pauses between them, and what came of it in the end.
 #[derive(Debug)]
 pub struct Lookup<'a> {
     spec: &'a LookupSpec,
     host: &'a Host,
     mask: Mask,
-    /// How many attempts have failed.
-    failed: u32,
+    /// How many attempts have been made that were not the last.
+    attempts: u32,
     /// Whether the step's turn has come.
     turn: bool,
     state: State,
@@ -57,19 +64,28 @@ pub enum When {
 #[derive(Debug)]
 enum State {
     /// A child is asking.
-    Asking { helper: Helper, when: When },
-    /// The last attempt failed, and time may mend it.
-    Pausing { until: Instant, failure: Failure },
+    Asking { helper: Helper, when: When, held: Option<Box<Found>> },
+    /// The last attempt did not bring what it might bring later.
+    Pausing { until: Instant, left: Box<Left> },
     /// It is known what came of it.
     Done(Box<Result<Found, Failure>>),
+}
+
+/// What attempts have left behind that were not the last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Left {
+    /// A failure that time may mend.
+    Failed(Failure),
+    /// What was found before kubelet said what the step's container runs.
+    Early(Box<Found>),
 }
 
 impl<'a> Lookup<'a> {
     /// Starts the first attempt.
     #[must_use]
     pub fn start(spec: &'a LookupSpec, host: &'a Host, mask: Mask, when: When) -> Self {
-        let state = attempt(spec, host, mask, when);
-        Self { spec, host, mask, failed: 0, turn: when == When::Turn, state }
+        let state = attempt(spec, host, mask, when, None);
+        Self { spec, host, mask, attempts: 0, turn: when == When::Turn, state }
     }
 
     /// The image, as written.
@@ -104,11 +120,22 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    /// The step's turn has come: if what has been tried did not help for now, one last attempt is made at once.
+    /// The step's turn has come. If what has been tried did not help for now, one last attempt is made at once. What was
+    /// found without kubelet's word is used as it is, unless nothing but that will do.
     pub fn turn(&mut self) {
         self.turn = true;
-        if let State::Pausing { .. } = self.state {
-            self.state = attempt(self.spec, self.host, self.mask, When::Turn);
+        let next = match &mut self.state {
+            State::Asking { held, .. } if !is_strict(self.spec) => {
+                held.take().map(|found| State::Done(Box::new(Ok(*found))))
+            }
+            State::Pausing { left, .. } => {
+                let left = left.clone();
+                Some(self.last(*left))
+            }
+            State::Asking { .. } | State::Done(_) => None,
+        };
+        if let Some(next) = next {
+            self.state = next;
         }
     }
 
@@ -116,18 +143,26 @@ impl<'a> Lookup<'a> {
     /// step's turn may be an hour away.
     pub fn advance(&mut self, now: Instant) -> Option<&Failure> {
         match &mut self.state {
-            State::Asking { helper, when } => {
-                let (ended, when) = (helper.advance(now)?, *when);
-                self.state = self.after(ended, when, now);
+            State::Asking { helper, when, held } => {
+                let ended = helper.advance(now)?;
+                let (when, held) = (*when, held.take());
+                self.state = self.after(ended, when, held, now);
                 match &self.state {
-                    State::Pausing { failure, .. } => Some(failure),
+                    State::Pausing { left, .. } => match &**left {
+                        Left::Failed(failure) => Some(failure),
+                        Left::Early(_) => None,
+                    },
                     State::Done(result) => result.as_ref().as_ref().err(),
                     State::Asking { .. } => None,
                 }
             }
-            State::Pausing { until, .. } => {
+            State::Pausing { until, left } => {
                 if *until <= now {
-                    self.state = attempt(self.spec, self.host, self.mask, When::Waiting);
+                    let held = match &**left {
+                        Left::Early(found) => Some(found.clone()),
+                        Left::Failed(_) => None,
+                    };
+                    self.state = self.attempt(When::Waiting, held);
                 }
                 None
             }
@@ -144,30 +179,88 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    /// What follows from the end of an attempt that was made `when`.
-    fn after(&mut self, ended: Ended, when: When, now: Instant) -> State {
-        match read(self.spec, ended) {
-            Err(failure) if failure.retryable && when == When::Waiting => {
-                if self.turn {
-                    return attempt(self.spec, self.host, self.mask, When::Turn);
-                }
-                let pause = PAUSES.behind(self.failed, pause::some_number());
-                self.failed = self.failed.saturating_add(1);
-                match now.checked_add(pause) {
-                    Some(until) => State::Pausing { until, failure },
-                    None => State::Done(Box::new(Err(failure))),
-                }
-            }
-            result => State::Done(Box::new(result)),
+    /// What follows from the end of an attempt that was made `when`; `held` is what had been found before it.
+    fn after(&mut self, ended: Ended, when: When, held: Option<Box<Found>>, now: Instant) -> State {
+        let result = read(self.spec, ended);
+        let asked = result.as_ref().err().and_then(|failure| failure.retry_after);
+        let mut left = match what_follows(result, when, held.map(|held| *held), is_strict(self.spec)) {
+            Next::Done(result) => return State::Done(result),
+            Next::Again(left) => left,
+        };
+        if self.turn {
+            return self.last(left);
         }
+        let pause = pause_behind(self.attempts, asked, pause::some_number());
+        if let (Left::Failed(failure), Some(_)) = (&mut left, asked) {
+            let next = format!("; the next attempt is in {} s, or at the step's turn", pause.as_secs());
+            failure.reason.push_str(&next);
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        match now.checked_add(pause) {
+            Some(until) => State::Pausing { until, left: Box::new(left) },
+            None => self.last(left),
+        }
+    }
+
+    /// What the turn makes of what there is: it is used, or one last attempt is made.
+    fn last(&self, left: Left) -> State {
+        match left {
+            Left::Early(found) if is_strict(self.spec) => self.attempt(When::Turn, Some(found)),
+            Left::Early(found) => State::Done(Box::new(Ok(*found))),
+            Left::Failed(_) => self.attempt(When::Turn, None),
+        }
+    }
+
+    /// Makes an attempt.
+    fn attempt(&self, when: When, held: Option<Box<Found>>) -> State {
+        attempt(self.spec, self.host, self.mask, when, held)
     }
 }
 
+/// Whether nothing but the image will do that kubelet reports.
+fn is_strict(spec: &LookupSpec) -> bool {
+    spec.pin == ImagePin::Strict
+}
+
+/// What becomes of a lookup behind an attempt.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// It is over.
+    Done(Box<Result<Found, Failure>>),
+    /// There is to be another attempt.
+    Again(Left),
+}
+
+/// What follows from an attempt's result; `held` is what had been found before it, and lacked only kubelet's word.
+fn what_follows(result: Result<Found, Failure>, when: When, held: Option<Found>, strict: bool) -> Next {
+    match (result, when, held) {
+        (result, When::Turn, _) => Next::Done(Box::new(result)),
+        (Ok(found), When::Waiting, _) if found.runtime.may_come() => Next::Again(Left::Early(Box::new(found))),
+        (Ok(found), When::Waiting, _) => Next::Done(Box::new(Ok(found))),
+        (Err(failure), When::Waiting, None) if failure.retryable => Next::Again(Left::Failed(failure)),
+        (Err(failure), When::Waiting, None) => Next::Done(Box::new(Err(failure))),
+        // What runs is another image, and that cannot be had: for now, or at all.
+        (Err(failure), When::Waiting, Some(held)) if failure.retryable => {
+            Next::Again(Left::Early(Box::new(held.without_what_runs(failure))))
+        }
+        (Err(failure), When::Waiting, Some(_)) if strict => Next::Done(Box::new(Err(failure))),
+        (Err(failure), When::Waiting, Some(held)) => Next::Done(Box::new(Ok(held.without_what_runs(failure)))),
+    }
+}
+
+/// The pause behind this many attempts and another one: what those who were asked wish is heeded up to a limit, as they may
+/// wish for a day.
+fn pause_behind(attempts: u32, asked: Option<Duration>, random: u32) -> Duration {
+    let own = PAUSES.behind(attempts, random);
+    asked.map_or(own, |asked| own.max(pause::not_before(asked.min(GRANTED), PAUSES.shortest, random)))
+}
+
 /// Forks the child of one attempt. A child that cannot be made is a failed lookup like any other.
-fn attempt(spec: &LookupSpec, host: &Host, mask: Mask, when: When) -> State {
+fn attempt(spec: &LookupSpec, host: &Host, mask: Mask, when: When, held: Option<Box<Found>>) -> State {
     let parent = std::process::id();
-    match Helper::start(spec.timeout, |pipe| ask_in_child(spec, host, when, pipe, parent, &mask)) {
-        Ok(helper) => State::Asking { helper, when },
+    let known = held.as_deref();
+    match Helper::start(spec.timeout, |pipe| ask_in_child(spec, host, when, known, pipe, parent, &mask)) {
+        Ok(helper) => State::Asking { helper, when, held },
         Err(error) => {
             let reason = format!("the lookup's process cannot be started: {}", Cause(&error));
             State::Done(Box::new(Err(Failure::of(&spec.image, reason))))
@@ -201,14 +294,22 @@ fn death(number: i32) -> String {
 
 /// The child's life.
 #[cfg(feature = "lookup")]
-fn ask_in_child(spec: &LookupSpec, host: &Host, when: When, pipe: std::fs::File, parent: u32, mask: &Mask) -> u8 {
+fn ask_in_child(
+    spec: &LookupSpec,
+    host: &Host,
+    when: When,
+    held: Option<&Found>,
+    pipe: std::fs::File,
+    parent: u32,
+    mask: &Mask,
+) -> u8 {
     let Ok(pipe) = crate::sys::isolation::isolate(pipe, parent, mask) else { return 1 };
-    u8::from(document::write(pipe, &ask::ask(spec, host, when)).is_err())
+    u8::from(document::write(pipe, &ask::ask(spec, host, when, held)).is_err())
 }
 
 /// Without the feature `lookup` the command line refuses `-image`, so this child is never made.
 #[cfg(not(feature = "lookup"))]
-fn ask_in_child(spec: &LookupSpec, _: &Host, _: When, pipe: std::fs::File, _: u32, _: &Mask) -> u8 {
+fn ask_in_child(spec: &LookupSpec, _: &Host, _: When, _: Option<&Found>, pipe: std::fs::File, _: u32, _: &Mask) -> u8 {
     let failure = Failure::of(&spec.image, "this entrypoint was built without the feature lookup".to_owned());
     u8::from(document::write(pipe, &Err(failure)).is_err())
 }
@@ -216,11 +317,136 @@ fn ask_in_child(spec: &LookupSpec, _: &Host, _: When, pipe: std::fs::File, _: u3
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Running;
+
+    #[test]
+    fn the_next_attempt_comes_not_before_the_time_that_was_asked_for() {
+        let seconds = Duration::from_secs;
+        for (failures, asked, shortest, longest) in [
+            (0, None, 1, 2),
+            (0, Some(0), 1, 2),
+            (0, Some(2), 2, 3),
+            (0, Some(60), 60, 75),
+            (0, Some(600), 600, 750),
+            // A limit of six hours is asked again every quarter of an hour.
+            (0, Some(21_600), 900, 1_125),
+            (0, Some(u64::MAX), 900, 1_125),
+            // Its own pauses are longer by now.
+            (9, Some(5), 45, 60),
+            (u32::MAX, None, 45, 60),
+        ] {
+            for random in [0, 1, 499, 500_000, 1_000_000, u32::MAX] {
+                let pause = pause_behind(failures, asked.map(seconds), random);
+                let expected = seconds(shortest)..=seconds(longest);
+                assert!(expected.contains(&pause), "{failures} {asked:?} {random}: {pause:?}");
+            }
+            let alike = (0..1_000_000).step_by(1_001).map(|random| pause_behind(failures, asked.map(seconds), random));
+            let mut alike: Vec<_> = alike.collect();
+            alike.sort_unstable();
+            alike.dedup();
+            assert!(alike.len() > 100, "{failures} {asked:?}");
+        }
+    }
 
     #[test]
     fn only_a_kill_is_suspected_to_be_the_out_of_memory_killer_s() {
         assert_eq!(death(libc::SIGSEGV), "the lookup's process was killed by SIGSEGV before it had an answer");
         let kill = death(libc::SIGKILL);
         assert!(kill.contains("SIGKILL") && kill.ends_with("give the step more memory"), "{kill}");
+    }
+
+    /// What kubelet says of what runs, in a letter: `-` is not asked, `?` not read and may be, `!` not to be read, `l` late,
+    /// `o` odd, `r` reported.
+    fn word(letter: char) -> RuntimeWord {
+        let reported = |image_id: &str| RuntimeWord::Reported {
+            container: "step-build".into(),
+            running: Running::parse("busybox", image_id),
+        };
+        match letter {
+            '-' => RuntimeWord::NotAsked,
+            '?' => RuntimeWord::Unread { reason: "not now".into(), retryable: true },
+            '!' => RuntimeWord::Unread { reason: "never".into(), retryable: false },
+            'l' => reported(""),
+            'o' => reported("busybox"),
+            'r' => reported(&format!("busybox@sha256:{}", "0".repeat(64))),
+            _ => panic!("{letter}"),
+        }
+    }
+
+    fn found(image: &str, letter: char) -> Found {
+        Found { image: image.into(), runtime: word(letter), not_followed: None, ..document::tests::found() }
+    }
+
+    fn failed(retryable: bool, letter: char) -> Failure {
+        Failure { retryable, runtime: Box::new(word(letter)), ..Failure::of("x", "no".into()) }
+    }
+
+    /// What follows, in words; an image by its name, and one that is not what runs with why.
+    fn follows(result: Result<Found, Failure>, when: When, held: Option<Found>, strict: bool) -> String {
+        let named = |found: Found| match found.not_followed {
+            Some(reason) => format!("{} ({reason})", found.image),
+            None => found.image,
+        };
+        match what_follows(result, when, held, strict) {
+            Next::Done(result) => match *result {
+                Ok(found) => format!("done {}", named(found)),
+                Err(failure) => format!("failed {}", failure.reason),
+            },
+            Next::Again(Left::Failed(failure)) => format!("again, failed {}", failure.reason),
+            Next::Again(Left::Early(found)) => format!("again, holding {}", named(*found)),
+        }
+    }
+
+    #[test]
+    fn while_the_step_waits_a_lookup_goes_on_as_long_as_that_may_help() {
+        for (result, held, loose, strict) in [
+            (Ok('-'), false, "done new", "done new"),
+            (Ok('r'), false, "done new", "done new"),
+            (Ok('o'), false, "done new", "done new"),
+            (Ok('!'), false, "done new", "done new"),
+            (Ok('l'), false, "again, holding new", "again, holding new"),
+            (Ok('?'), false, "again, holding new", "again, holding new"),
+            // Behind one that was held: it is that, or another.
+            (Ok('r'), true, "done new", "done new"),
+            (Ok('!'), true, "done new", "done new"),
+            (Ok('l'), true, "again, holding new", "again, holding new"),
+            (Err((true, '-')), false, "again, failed no", "again, failed no"),
+            (Err((true, 'r')), false, "again, failed no", "again, failed no"),
+            (Err((false, '-')), false, "failed no", "failed no"),
+            (Err((false, 'r')), false, "failed no", "failed no"),
+            // What runs cannot be had for now; what is held is not it.
+            (Err((true, 'r')), true, "again, holding held (no)", "again, holding held (no)"),
+            // The child died, or did not come to ask.
+            (Err((true, '-')), true, "again, holding held", "again, holding held"),
+            (Err((false, 'r')), true, "done held (no)", "failed no"),
+            (Err((false, '!')), true, "done held (no)", "failed no"),
+            (Err((false, '-')), true, "done held", "failed no"),
+        ] {
+            for (is_strict, expected) in [(false, loose), (true, strict)] {
+                let held = held.then(|| found("held", 'l'));
+                let given = match result {
+                    Ok(letter) => Ok(found("new", letter)),
+                    Err((retryable, letter)) => Err(failed(retryable, letter)),
+                };
+                let case = format!("{result:?}, held: {}, strict: {is_strict}", held.is_some());
+                assert_eq!(follows(given, When::Waiting, held, is_strict), expected, "{case}");
+            }
+        }
+    }
+
+    #[test]
+    fn at_the_turn_a_lookup_is_over_whatever_came_of_it() {
+        for strict in [false, true] {
+            for held in [None, Some(found("held", 'l'))] {
+                for letter in ['-', '?', '!', 'l', 'o', 'r'] {
+                    let told = follows(Ok(found("new", letter)), When::Turn, held.clone(), strict);
+                    assert_eq!(told, "done new", "{letter}");
+                    for retryable in [false, true] {
+                        let told = follows(Err(failed(retryable, letter)), When::Turn, held.clone(), strict);
+                        assert_eq!(told, "failed no", "{letter}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -6,31 +6,36 @@ use tokio::time::Instant;
 
 use super::ask::Attempt;
 use super::document::{Failure, Found, RuntimeWord};
-use super::places;
+use super::pin::{STRICT, of_daemon, strict_refusal};
+use super::{When, places};
 use crate::daemon;
 use crate::image::agreement::Because;
 use crate::image::platform;
 use crate::image::{Agreement, Digest, PinnedBy, shown};
 use crate::note::Note;
-use crate::spec::ImageSource;
+use crate::spec::{ImagePin, ImageSource};
 use crate::sys::cause::chain;
 use crate::trace::Requests;
 
 /// Asks each source in turn; the next one is asked only when this one has not got the image, for whatever reason.
-pub(super) async fn ask(attempt: Attempt<'_>) -> Result<Found, Failure> {
-    let mut failures =
-        Failures { several: attempt.spec.sources.len() > 1, reasons: Vec::new(), notes: Vec::new(), retryable: false };
+pub(super) async fn ask(attempt: Attempt<'_>, mut known: Option<RuntimeWord>) -> Result<Found, Failure> {
+    let mut failures = Failures { several: attempt.spec.sources.len() > 1, ..Failures::default() };
     for (index, source) in attempt.spec.sources.iter().enumerate() {
         let left = attempt.until.saturating_duration_since(Instant::now());
         let later = attempt.spec.sources.get(index + 1..).unwrap_or_default();
         let until = attempt.until - reserved(left, later);
         let asked = match source {
-            ImageSource::Registry => places::ask(Attempt { until, ..attempt }).await,
-            ImageSource::Docker => Attempt { until, ..attempt }.ask_daemon().await,
+            ImageSource::Registry => places::ask(Attempt { until, ..attempt }, known.clone()).await,
+            ImageSource::Docker => Attempt { until, ..attempt }.ask_daemon(known.clone()).await,
         };
         match asked {
             Ok(found) => return Ok(failures.told_by(found)),
-            Err(failure) => failures.add(attempt.named(*source), failure),
+            Err(failure) => {
+                if *failure.runtime != RuntimeWord::NotAsked {
+                    known = Some((*failure.runtime).clone());
+                }
+                failures.add(attempt.named(*source), failure);
+            }
         }
     }
     Err(failures.together(&attempt.spec.image))
@@ -46,6 +51,7 @@ fn reserved(left: Duration, later: &[ImageSource]) -> Duration {
 }
 
 /// The sources that have not got it, so far.
+#[derive(Default)]
 struct Failures {
     /// Whether there is more than one source: then each is named.
     several: bool,
@@ -55,6 +61,10 @@ struct Failures {
     notes: Vec<Note>,
     /// Whether any may have it later.
     retryable: bool,
+    /// The shortest pause that any asks for.
+    retry_after: Option<Duration>,
+    /// What kubelet reports, as far as any has read it.
+    runtime: Box<RuntimeWord>,
 }
 
 impl Failures {
@@ -62,6 +72,10 @@ impl Failures {
         self.reasons.push(Note::new(source, failure.reason));
         self.notes.extend(failure.notes);
         self.retryable |= failure.retryable;
+        self.retry_after = [self.retry_after, failure.retry_after].into_iter().flatten().min();
+        if *failure.runtime != RuntimeWord::NotAsked {
+            self.runtime = failure.runtime;
+        }
     }
 
     /// What another source has, with the story of those before it.
@@ -76,7 +90,13 @@ impl Failures {
         let reasons: Vec<String> = self.reasons.iter().map(reason).collect();
         let reason =
             if reasons.is_empty() { "-image_sources names nobody to ask".to_owned() } else { reasons.join("; ") };
-        Failure { retryable: self.retryable, notes: self.notes, ..Failure::of(image, reason) }
+        Failure {
+            retryable: self.retryable,
+            retry_after: self.retry_after,
+            runtime: self.runtime,
+            notes: self.notes,
+            ..Failure::of(image, reason)
+        }
     }
 }
 
@@ -89,8 +109,33 @@ impl Attempt<'_> {
         }
     }
 
-    /// Asks the daemon, in time.
-    async fn ask_daemon(self) -> Result<Found, Failure> {
+    /// Asks the daemon, in time; what runs, only where somebody wants to know of it.
+    async fn ask_daemon(self, known: Option<RuntimeWord>) -> Result<Found, Failure> {
+        let mut word = match known {
+            Some(word) => word,
+            None if matches!(self.spec.pin, ImagePin::PodStatus | ImagePin::Strict) => self.read_word().await,
+            None => RuntimeWord::NotAsked,
+        };
+        if self.is_strict() && self.when == When::Turn {
+            word = self.awaited_word(word).await;
+        }
+        let refused = |word: &RuntimeWord, reason, retryable| {
+            Err(Failure { retryable, runtime: Box::new(word.clone()), ..Failure::of(&self.spec.image, reason) })
+        };
+        if self.is_strict()
+            && let Some((reason, retryable)) = strict_refusal(&word)
+        {
+            return refused(&word, self.waited(reason, retryable), retryable);
+        }
+        let found = of_daemon(self.daemons_image().await?, word);
+        match &found.not_followed {
+            Some(reason) if self.is_strict() => refused(&found.runtime, format!("{STRICT}{reason}"), false),
+            Some(_) | None => Ok(found),
+        }
+    }
+
+    /// What the daemon has, in time.
+    async fn daemons_image(self) -> Result<Found, Failure> {
         let Self { spec, host, network, reference, wanted, trace, until, .. } = self;
         let limit = until.saturating_duration_since(Instant::now());
         let text = |digest: Option<Digest>| digest.map(|digest| digest.to_string());
@@ -150,7 +195,7 @@ mod tests {
             notes: vec![Note::new("a source", reason)],
             ..Failure::of("x", reason.to_owned())
         };
-        let of = |several| Failures { several, reasons: Vec::new(), notes: Vec::new(), retryable: false };
+        let of = |several| Failures { several, ..Failures::default() };
         let mut one = of(false);
         one.add("registry r".to_owned(), failed("not there", false));
         let one = one.together("x");
@@ -161,5 +206,20 @@ mod tests {
         let two = two.together("x");
         let expected = ("Docker daemon: asleep; registry r: not there", true, 2);
         assert_eq!((two.reason.as_str(), two.retryable, two.notes.len()), expected);
+    }
+
+    #[test]
+    fn of_several_sources_the_shortest_pause_counts_that_one_asks_for() {
+        let seconds = |seconds: Option<u64>| seconds.map(Duration::from_secs);
+        for (asked, shortest) in
+            [(&[None, None][..], None), (&[None, Some(60)], Some(60)), (&[Some(60), Some(7), None, Some(90)], Some(7))]
+        {
+            let mut failures = Failures::default();
+            for pause in asked {
+                let failure = Failure { retry_after: seconds(*pause), ..Failure::of("x", "busy".to_owned()) };
+                failures.add("registry r".to_owned(), failure);
+            }
+            assert_eq!(failures.together("x").retry_after, seconds(shortest), "{asked:?}");
+        }
     }
 }

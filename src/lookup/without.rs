@@ -30,9 +30,9 @@ impl Failure {
     pub(super) fn without(self, secrets: &Secrets) -> Self {
         Self {
             reason: secrets.without_in_parts(self.reason),
-            runtime: self.runtime.without(secrets),
+            runtime: Box::new(self.runtime.without(secrets)),
             notes: notes(self.notes, secrets),
-            requests: requests(self.requests, secrets),
+            requests: Box::new(requests(*self.requests, secrets)),
             ..self
         }
     }

@@ -1,20 +1,19 @@
 //! One question to a registry or to whom it names: tried again when that helps, redirects by hand, a bounded answer.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
-};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, StatusCode, Url};
 
 use super::error::{WORDS, What, words};
+use super::limits::Limits;
 use super::place::{self, Purpose, host_and_port, same_origin};
 use super::traced::traced;
-use super::{ClientCertificate, Refusal, RegistryError, Settings, Telling, retry_after};
+use super::{ClientCertificate, Patience, Refusal, RegistryError, Settings, Telling, retry_after};
 use crate::credential::{Note, Proof};
 use crate::http::{HttpError, Network, Proxies, Trust, Unanswered, is_named, read_body};
-use crate::image::shown;
+use crate::image::{Digest, shown};
 use crate::secret::Secret;
 use crate::secrets::{HIDDEN_WHOLLY, Secrets};
 use crate::sys::cause::chain;
@@ -53,14 +52,15 @@ struct Trusting {
 }
 
 /// What is asked.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Question<'q> {
     pub(super) what: What,
+    pub(super) method: Method,
     pub(super) accept: Option<&'static str>,
     pub(super) authorization: Option<&'q HeaderValue>,
     /// Whether that proves who the pod is; nobody's token does not.
     pub(super) proves: bool,
-    /// A form to post, instead of a GET. It holds a secret, and is never sent along a redirect.
+    /// A form to post. It holds a secret, and is never sent along a redirect.
     pub(super) form: Option<&'q Secret>,
 }
 
@@ -71,6 +71,8 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     /// An error's own words.
     words: Option<String>,
+    /// What a 429's headers say.
+    limits: Limits,
     /// Who answered in the end.
     pub(super) host: String,
     /// Whether that is whom the question was put to: nobody else's challenge is met.
@@ -83,6 +85,11 @@ impl Answer {
         self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
     }
 
+    /// The digest that the registry says the document has, if it says one that can be used.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        self.headers.get("docker-content-digest")?.to_str().ok()?.parse().ok()
+    }
+
     /// The texts of all lines of a header.
     pub(super) fn lines(&self, name: HeaderName) -> impl Iterator<Item = &str> {
         self.headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
@@ -90,15 +97,14 @@ impl Answer {
 
     /// The pause that the server asks for.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok());
-        retry_after::pause(text(RETRY_AFTER)?, text(DATE), SystemTime::now())
+        retry_after::of(&self.headers)
     }
 
     /// The answer as a refusal.
     pub(super) fn refusal(&self, what: What) -> Box<Refusal> {
-        let refusal =
-            Refusal { what, host: self.host.clone(), status: self.status.as_u16(), words: self.words.clone() };
-        Box::new(refusal)
+        let (host, status) = (self.host.clone(), self.status.as_u16());
+        let (words, limits, retry_after) = (self.words.clone(), self.limits.clone(), self.retry_after());
+        Box::new(Refusal { what, host, status, words, limits, retry_after })
     }
 
     /// The statuses that pass by themselves, as in `pkg/v1/remote` of google/go-containerregistry.
@@ -137,9 +143,16 @@ impl<'a> Asker<'a> {
         Some(if self.secrets.hold(&words) { HIDDEN_WHOLLY.to_owned() } else { shown(&words, WORDS) })
     }
 
+    /// What the headers of a 429 say; a pause that is asked for is told by itself.
+    fn limits(&self, headers: &HeaderMap) -> Limits {
+        let asks = retry_after::of(headers).is_some();
+        let told = headers.iter().filter(|(name, _)| !(asks && **name == RETRY_AFTER));
+        Limits::read(told.map(|(name, value)| (name.as_str(), value.as_bytes())), |text| self.secrets.hold(text))
+    }
+
     /// Puts a question, again after a pause if the failure is one that passes.
     pub(super) async fn ask(&mut self, url: &Url, question: &Question<'_>) -> Result<Answer, RegistryError> {
-        let mut pause = self.settings.patience.first_pause;
+        let Patience { tries: most, first_pause: mut own, chance, .. } = self.settings.patience;
         let mut tries = 1;
         loop {
             let outcome = self.follow(url, question).await;
@@ -150,17 +163,15 @@ impl<'a> Asker<'a> {
                 Err(error) if error.is_broken_off() => (None, "the connection broke".to_owned()),
                 Ok(_) | Err(_) => return outcome,
             };
-            let wait = asked_for.unwrap_or(pause);
-            if tries >= self.settings.patience.tries || wait > self.pauses_left {
-                return outcome;
-            }
+            let wait = retry_after::fitting(asked_for, own, self.pauses_left, chance);
+            let Some(wait) = wait.filter(|_| tries < most) else { return outcome };
             let asked_again = format!("asked again for {} after {} s: {reason}", question.what, wait.as_secs());
             self.notes.push(Note::new(host_and_port(url), asked_again));
-            self.pauses_left -= wait;
+            self.pauses_left = self.pauses_left.saturating_sub(wait);
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
             }
-            pause = pause.saturating_mul(3);
+            own = own.saturating_mul(3);
             tries += 1;
         }
     }
@@ -214,8 +225,7 @@ impl<'a> Asker<'a> {
         let host = host_and_port(url);
         self.last = url.clone();
         let client = self.client(url)?;
-        let method = if question.form.is_some() { Method::POST } else { Method::GET };
-        let mut request = client.request(method.clone(), url.clone());
+        let mut request = client.request(question.method.clone(), url.clone());
         if let Some(accept) = question.accept {
             request = request.header(ACCEPT, accept);
         }
@@ -228,7 +238,8 @@ impl<'a> Asker<'a> {
         if let Some(form) = question.form {
             request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.expose().to_owned());
         }
-        let asked = self.trace.begin(question.what.noun(), method.as_str(), self.traced(url, question.what, start));
+        let asked =
+            self.trace.begin(question.what.noun(), question.method.as_str(), self.traced(url, question.what, start));
         let response = match request.send().await.map_err(Unanswered::from) {
             Ok(response) => response,
             Err(error) => {
@@ -261,7 +272,8 @@ impl<'a> Asker<'a> {
             self.secrets.keep_those_of_body(&body);
         }
         let words = if status.is_success() { None } else { self.words(&body) };
-        Ok(Answer { status, headers, body, words, host, own })
+        let limits = if status == StatusCode::TOO_MANY_REQUESTS { self.limits(&headers) } else { Limits::default() };
+        Ok(Answer { status, headers, body, words, limits, host, own })
     }
 
     /// A request's URL for the story. Somebody else chose where redirects lead and tokens are had.
@@ -270,7 +282,7 @@ impl<'a> Asker<'a> {
         traced(url, what, (!ours).then_some(self.secrets))
     }
 
-    fn note_once(&mut self, note: Note) {
+    pub(super) fn note_once(&mut self, note: Note) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }

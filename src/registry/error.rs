@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::PlaceError;
+use super::limits::Limits;
 use crate::http::{HttpError, Proxy, Unanswered};
 use crate::image::{ConfigError, DigestMismatch, ManifestError, shown};
 
@@ -79,6 +80,10 @@ pub struct Refusal {
     pub status: u16,
     /// The server's own words, shortened and cleaned.
     pub words: Option<String>,
+    /// What a 429's headers say of a limit.
+    pub limits: Limits,
+    /// The pause that is asked for.
+    pub retry_after: Option<Duration>,
 }
 
 impl fmt::Display for Refusal {
@@ -257,7 +262,12 @@ pub enum RegistryError {
         refusal: Box<Refusal>,
     },
     /// Asked too often.
-    #[error("{host} has been asked too often{}: {refusal}", later(*retry_after))]
+    #[error(
+        "{host} has been asked too often{}{}: {refusal}; {}",
+        refusal.limits.in_brackets(),
+        later(*retry_after),
+        refusal.limits.advice(host)
+    )]
     TooManyRequests {
         /// Whom.
         host: String,
@@ -267,7 +277,7 @@ pub enum RegistryError {
         refusal: Box<Refusal>,
     },
     /// A status that says nothing about the credential.
-    #[error("{host} does not give {what}: {refusal}")]
+    #[error("{host} does not give {what}{}: {refusal}", later(refusal.retry_after))]
     Status {
         /// Whom.
         host: String,
@@ -458,6 +468,18 @@ impl RegistryError {
             | Self::Redirect { .. }
             | Self::TooManyRedirects { .. }
             | Self::Config { .. } => Retry::Worthwhile,
+        }
+    }
+
+    /// The pause that whoever was asked asks for, whether or not it was longer than a lookup's own patience.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::TooManyRequests { retry_after, .. } = self {
+            *retry_after
+        } else if let Self::Status { refusal, .. } = self {
+            refusal.retry_after
+        } else {
+            None
         }
     }
 

@@ -10,7 +10,7 @@ use super::{RegistryError, Settings, retry_after as reader};
 /// The pause that a `Retry-After` asks for, with the answer's own `Date`.
 #[must_use]
 pub fn retry_after(text: &str, date: Option<&str>, now: SystemTime) -> Option<Duration> {
-    reader::pause(text, date, now)
+    reader::pause_of(text, date, now)
 }
 
 /// The URL that a token for a repository is asked for with, by the parameters of a Bearer challenge.

@@ -10,14 +10,19 @@ mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod limits;
 pub mod node_files;
+mod pinned;
 mod place;
+mod reach;
 mod retry_after;
 mod route;
 mod routes;
+mod session;
 mod shelf;
 mod token;
 mod traced;
+mod walk;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,7 +30,9 @@ use std::time::Duration;
 pub use self::challenge::Challenge;
 pub use self::client::{fetch_image, fetch_image_telling};
 pub use self::error::{Refusal, RegistryError, Retry, What};
+pub use self::limits::Limits;
 pub use self::place::PlaceError;
+pub use self::reach::{Login, Reached, reach};
 pub use self::route::{Api, ClientCertificate, Origin, Route, RouteTrust, Scheme};
 pub use self::routes::{Places, Rules, routes, runner};
 pub use self::shelf::Shelf;
@@ -57,13 +64,17 @@ pub struct Patience {
     pub tries: u32,
     /// The pause before the second try, if the server names none; each further pause is three times as long.
     pub first_pause: Duration,
-    /// The sum of all pauses of a lookup. A pause that does not fit, also one that the server asks for, is not begun.
+    /// The sum of all pauses of a lookup. A pause that does not fit, also one that the server asks for, is not begun. What
+    /// chance adds to one need not fit.
     pub budget: Duration,
+    /// Any number, another one in other pods. It adds to every pause a part of at most a quarter; to one that the server asks
+    /// for, of at most the pause that there would have been by itself, where that is more ([`crate::pause::not_before`]).
+    pub chance: u32,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { tries: 3, first_pause: Duration::from_secs(1), budget: Duration::from_secs(10) }
+        Self { tries: 3, first_pause: Duration::from_secs(1), budget: Duration::from_secs(10), chance: 0 }
     }
 }
 
@@ -135,13 +146,22 @@ pub struct FetchedImage {
     /// Who said which image it is.
     pub pinned_by: PinnedBy,
     /// Why it is not the image that the runtime runs, where that was wanted.
-    pub not_followed: Option<String>,
+    pub not_followed: Option<NotFollowed>,
     /// Whether its config was on the shelf.
     pub from_shelf: bool,
     /// The source of the credential that the registry accepted; `None` when none was needed.
     pub credential: Option<String>,
     /// What became of each credential, and what else there is to tell.
     pub notes: Vec<Note>,
+}
+
+/// Why an image is not the one that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotFollowed {
+    /// The reason, as a sentence.
+    pub reason: String,
+    /// Whether asking again may help.
+    pub retryable: bool,
 }
 
 /// Why a registry said nothing of use about an image.

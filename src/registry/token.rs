@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::Url;
 use reqwest::header::HeaderValue;
+use reqwest::{Method, Url};
 use serde::Deserialize;
 
 use super::ask::{Answer, Asker, Question, broken, without_secrets};
@@ -50,8 +50,14 @@ impl TokenService<'_> {
         let scopes = self.scopes(repository);
         if let Some(Credential { proof: Proof::IdentityToken(token), .. }) = credential {
             let form = self.form(&scopes, token);
-            let question =
-                Question { what: What::Token, accept: None, authorization: None, proves: true, form: Some(&form) };
+            let question = Question {
+                what: What::Token,
+                method: Method::POST,
+                accept: None,
+                authorization: None,
+                proves: true,
+                form: Some(&form),
+            };
             let answer = asker.ask(&realm, &question).await?;
             // No OAuth2 there: 404 of Google, 405, 401 of Artifactory, 400 of Azure. The older GET may know the token.
             if !matches!(answer.status.as_u16(), 400 | 401 | 404 | 405) {
@@ -64,7 +70,8 @@ impl TokenService<'_> {
             Proof::RegistryToken(_) => None,
         });
         let (proves, authorization) = (authorization.is_some(), authorization.as_ref());
-        let question = Question { what: What::Token, accept: None, authorization, proves, form: None };
+        let question =
+            Question { what: What::Token, method: Method::GET, accept: None, authorization, proves, form: None };
         finished(asker.ask(&self.query(&realm, &scopes), &question).await?, proves)
     }
 

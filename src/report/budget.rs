@@ -85,6 +85,13 @@ pub(super) fn warning(size: usize, given: Option<NonZeroU32>, steps: &Path, comp
     containers.warning(size, compressed)
 }
 
+/// How many bytes a message may have that nobody cuts: the limit of all messages where the pod's containers cannot be counted.
+#[must_use]
+pub(super) fn share(given: Option<NonZeroU32>, steps: &Path) -> usize {
+    let containers = given.map(Containers::Given).or_else(|| count(steps).map(Containers::Steps));
+    containers.map_or(message::LIMIT, Containers::share)
+}
+
 /// The number of steps; none where there are no links.
 fn count(steps: &Path) -> Option<NonZeroU32> {
     let is_number = |name: &[u8]| !name.is_empty() && name.iter().all(u8::is_ascii_digit);
@@ -165,6 +172,8 @@ mod tests {
         assert_eq!(warning(SHORT, None, dir.path(), false), None);
         assert!(warning(SHORT + 1, None, dir.path(), false).unwrap().contains("102 containers (100 steps"));
         assert_eq!(warning(4096, NonZeroU32::new(3), dir.path(), false), None);
+        assert_eq!([share(None, dir.path()), share(NonZeroU32::new(5), dir.path())], [120, 2457]);
+        assert_eq!(share(None, &dir.path().join("none")), 4096);
         assert!(warning(65, NonZeroU32::new(1000), dir.path(), false).is_some(), "what is given is believed");
     }
 }

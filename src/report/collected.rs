@@ -41,13 +41,15 @@ impl Collected {
     /// Reads in Tekton's order (`Go` in `pkg/entrypoint/entrypointer.go`), and stops at the first file that cannot be
     /// read: what came before it is kept, but for the other results of its group.
     ///
-    /// Where something else takes the results from their files, they are only looked at, and artifacts not even that.
-    pub(super) fn read(&mut self, spec: &StepSpec, dirs: &Dirs) -> Result<(), CollectError> {
+    /// Where something else takes the results from their files, they are only looked at, and artifacts not even that. A
+    /// step result that is `ours` is not the step's to give, and is not read.
+    pub(super) fn read(&mut self, spec: &StepSpec, ours: Option<&str>, dirs: &Dirs) -> Result<(), CollectError> {
         let metadata_dir = &spec.report.metadata_dir;
         let step_results = go_path::join(metadata_dir, "results");
+        let names: Vec<String> = spec.results.step.iter().filter(|name| ours != Some(name.as_str())).cloned().collect();
         let groups = [
             (&dirs.results, &spec.results.task, EntryKind::TASK_RESULT),
-            (&step_results, &spec.results.step, EntryKind::STEP_RESULT),
+            (&step_results, &names, EntryKind::STEP_RESULT),
         ];
         if !spec.results.in_message {
             return Ok(groups.iter().try_for_each(|(dir, names, _)| results::probe(dir, names))?);

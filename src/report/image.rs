@@ -1,18 +1,10 @@
 //! `image.json`: which image a step was, every fact apart and named for what it is. Nothing is put together from two of
 //! them: a reference that nobody has said is not made up.
 
-use std::ffi::OsStr;
-use std::io;
-use std::path::{Path, PathBuf};
-
 use serde::Serialize;
 
 use crate::image::agreement::{Agreement, Kind, Match};
 use crate::image::{Digest, LeadsTo, PinnedBy, shown};
-use crate::sys::replace::replace;
-
-/// The name of the file, in the step's metadata directory.
-pub const FILE: &str = "image.json";
 
 /// The version of the document: it changes when a reader of the one before would misread it.
 const VERSION: u8 = 1;
@@ -118,16 +110,6 @@ pub enum Source {
     },
 }
 
-/// A report that could not be written.
-#[derive(Debug, thiserror::Error)]
-#[error("writing {path:?}")]
-pub struct ImageReportError {
-    /// The file.
-    pub path: PathBuf,
-    /// Why.
-    pub source: io::Error,
-}
-
 /// The document, in the order in which a person reads it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -156,12 +138,13 @@ impl ImageReport {
         serde_json::to_string(&self.document())
     }
 
-    /// The document without its notes, for a place with little room: a step's result. None if it has more bytes than
-    /// `limit` even so.
-    #[must_use]
-    pub fn brief(&self, limit: usize) -> Option<String> {
-        let document = Document { notes: Vec::new(), ..self.document() };
-        serde_json::to_string(&document).ok().filter(|text| text.len() <= limit)
+    /// The document without its notes, for a place with little room: a step's result.
+    ///
+    /// # Errors
+    ///
+    /// None that a person could meet, likewise.
+    pub fn brief(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&Document { notes: Vec::new(), ..self.document() })
     }
 
     fn document(&self) -> Document {
@@ -199,17 +182,5 @@ impl ImageReport {
             platform: self.platform.as_ref().map(cut),
             notes,
         }
-    }
-
-    /// Writes the document as `image.json` into the step's metadata directory. The step can write there: what it put at
-    /// that name is replaced, not followed.
-    ///
-    /// # Errors
-    ///
-    /// [`ImageReportError`], when the directory is gone or full, for example. The step's end is not to depend on it.
-    pub fn write(&self, metadata_dir: &Path) -> Result<(), ImageReportError> {
-        let failed = |source| ImageReportError { path: metadata_dir.join(FILE), source };
-        let document = self.json().map_err(|error| failed(error.into()))? + "\n";
-        replace(metadata_dir, OsStr::new(FILE), document.as_bytes()).map_err(failed)
     }
 }

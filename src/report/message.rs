@@ -153,6 +153,42 @@ pub fn fit(existing: &[Entry], own: &[Entry], compress: bool) -> Result<String, 
     })
 }
 
+/// An entry that nobody depends on: it is left out of a message that would be longer with it than `limit`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spare {
+    /// The entry.
+    pub entry: Entry,
+    /// How many bytes the message may have with it.
+    pub limit: usize,
+}
+
+/// A message that fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fitted {
+    /// The message.
+    pub text: String,
+    /// How many bytes it would have had with the entry that was left out.
+    pub left_out: Option<usize>,
+}
+
+/// The same with a spare entry in front of our own, where any of those with its name comes behind it and so wins. It is
+/// left out before anything else is.
+///
+/// # Errors
+/// [`TooLarge`] when it does not fit even without it.
+pub fn fit_with(existing: &[Entry], spare: Option<&Spare>, own: &[Entry], compress: bool) -> Result<Fitted, TooLarge> {
+    let mut left_out = None;
+    if let Some(Spare { entry, limit }) = spare {
+        let json = encode(existing.iter().chain([entry]).chain(own));
+        let text = if compress { shorter(json) } else { json };
+        if text.len() <= *limit {
+            return Ok(Fitted { text, left_out: None });
+        }
+        left_out = Some(text.len());
+    }
+    fit(existing, own, compress).map(|text| Fitted { text, left_out })
+}
+
 /// The message or its compressed form, whichever is shorter. What no controller would take out again stays as it is.
 fn shorter(json: String) -> String {
     let compressed = if json.len() <= compression::LIMIT { compression::compress(&json) } else { None };
@@ -319,6 +355,33 @@ mod tests {
         let details = fit(&[], &own, false).unwrap_err().details();
         assert!(details.ends_with("9980 more results take 429140"), "{details}");
         assert!(details.len() < 1_000, "{details}");
+    }
+
+    #[test]
+    fn a_spare_entry_is_left_out_before_anything_else_is_cut_or_refused() {
+        let spare = |limit| Some(Spare { entry: Entry::new(EntryKind::STEP_RESULT, "image", b"v"), limit });
+        let sentence = Entry::internal(ERROR_KEY, "why");
+        const ADDED: usize = r#"{"key":"image","value":"v","type":4},"#.len();
+        for (own, limit, fits) in [
+            (sized(4096 - ADDED), 4096, true),
+            (sized(4097 - ADDED), 4096, false),
+            (sized(1000), 1000 + ADDED, true),
+            (sized(1000), 999 + ADDED, false),
+            (sized(4097), 4096, false),
+        ] {
+            let size = encode(&own).len();
+            let fitted = fit_with(&[], spare(limit).as_ref(), &own, false);
+            assert_eq!(fitted.is_err(), size > 4096, "{size}");
+            let Ok(Fitted { text, left_out }) = fitted else { continue };
+            assert_eq!(left_out, (!fits).then_some(size + ADDED), "{size} of {limit}");
+            let in_front = r#"[{"key":"image","value":"v","type":4},"#;
+            assert_eq!(text.starts_with(in_front), fits, "in front, so that others of its name win: {text}");
+            assert_eq!(text.len(), if fits { size + ADDED } else { size });
+        }
+        // It goes before the sentence that is not needed either.
+        let own: Vec<_> = sized(4096 - 60).into_iter().chain([sentence]).collect();
+        let Fitted { text, left_out } = fit_with(&[], spare(4096).as_ref(), &own, false).unwrap();
+        assert!(left_out.is_some() && text == encode(&own), "{text}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a step leaves behind: termination message, `exitCode`, post file. The writing half of the exit door.
 //!
-//! The order is fixed: results and artifacts are read, the message is written, then `exitCode`, then the post file, which
-//! releases the next step and so comes last of what that step may look at. Only then is the message synced to the disk:
+//! The order is fixed: which image the step was is written, results and artifacts are read, the message is written, then
+//! `exitCode`, then the post file, which releases the next step and so comes last of what that step may look at. Only then is the message synced to the disk:
 //! that takes milliseconds, and nobody but kubelet waits for it. A file that fails never stops the ones after it.
 
 mod artifacts;
@@ -11,6 +11,7 @@ pub mod compression;
 pub mod existing;
 #[cfg(feature = "lookup")]
 pub mod image;
+pub mod image_files;
 pub mod message;
 mod post;
 mod results;
@@ -19,7 +20,8 @@ mod termination;
 use std::path::{Path, PathBuf};
 
 use self::collected::Collected;
-use self::message::Entry;
+use self::image_files::{ImageFiles, ImageResult};
+use self::message::{Entry, EntryKind, Spare};
 use self::termination::{Lost, MessageError, Written};
 use crate::host::Dirs;
 use crate::log;
@@ -35,7 +37,7 @@ pub const RESULTS_TOO_LARGE: &str = "ResultsTooLarge";
 /// process's exit code. A step that never started is given the present moment as `StartedAt`.
 #[must_use]
 pub fn report(outcome: &Outcome, spec: &StepSpec, dirs: &Dirs, started_at: Option<Timestamp>) -> u8 {
-    leave(outcome, spec, dirs, started_at).finish()
+    leave(outcome, spec, dirs, started_at, None).finish()
 }
 
 /// Reports a command line that cannot be followed, as far as its post file and termination path could be made out,
@@ -45,7 +47,7 @@ pub fn leave_usage(sentence: &str, post_file: Option<&Path>, termination_path: O
     left.lines.clear();
     // A person at a shell, outside any pod, needs no second line about a message that nobody would read.
     if let Some(path) = termination_path.filter(|path| path.parent().is_none_or(is_directory)) {
-        left.write_message(path, Collected::default(), clock::now(), false);
+        left.write_message(path, None, Collected::default(), clock::now(), false);
     }
     left.write_post_file(post_file);
     left
@@ -62,13 +64,32 @@ fn is_directory(path: &Path) -> bool {
     path == Path::new("") || path.is_dir()
 }
 
-/// The report without its last part: every file is written; nothing is said or synced yet.
-pub fn leave(outcome: &Outcome, spec: &StepSpec, dirs: &Dirs, started_at: Option<Timestamp>) -> Left {
+/// The report without its last part: every file is written; nothing is said or synced yet. `image` is what is known of
+/// the step's image, if it was looked up.
+pub fn leave(
+    outcome: &Outcome,
+    spec: &StepSpec,
+    dirs: &Dirs,
+    started_at: Option<Timestamp>,
+    image: Option<&ImageFiles>,
+) -> Left {
     let mut left = Left::new(outcome, spec.end);
     let to = &spec.report;
-    let collected =
-        if outcome.reads_results(started_at.is_some()) { left.collect(spec, dirs) } else { Collected::default() };
-    left.write_message(&to.termination_path, collected, started_at.unwrap_or_else(clock::now), to.compress);
+    let mut warnings = image.map(|image| image.write(&to.metadata_dir)).unwrap_or_default();
+    let result = image.and_then(|image| image.result.as_ref());
+    let collected = if outcome.reads_results(started_at.is_some()) {
+        left.collect(spec, result, dirs)
+    } else {
+        Collected::default()
+    };
+    let spare = result.and_then(|result| spare(result, spec, dirs, &mut warnings));
+    left.write_message(
+        &to.termination_path,
+        spare.as_ref(),
+        collected,
+        started_at.unwrap_or_else(clock::now),
+        to.compress,
+    );
     left.write_exit_code(&to.metadata_dir.join("exitCode"));
     left.write_post_file(to.post_file.as_deref());
     // Only a line of the log: the next step does not wait for it.
@@ -77,7 +98,30 @@ pub fn leave(outcome: &Outcome, spec: &StepSpec, dirs: &Dirs, started_at: Option
     {
         left.lines.push(Line::Warn(warning));
     }
+    left.lines.extend(warnings.into_iter().map(Line::Warn));
     left
+}
+
+/// The entry of the message that says which image the step was. Others need their room more than this one.
+fn spare(result: &ImageResult, spec: &StepSpec, dirs: &Dirs, warnings: &mut Vec<String>) -> Option<Spare> {
+    let ImageResult { name, value } = result;
+    if !spec.results.in_message {
+        return None;
+    }
+    if spec.results.task.contains(name) {
+        warnings.push(format!(
+            "{}: the Task has a result of that name too, and the controller takes only one: give another to \
+             -image_report_result",
+            not_in_the_message(name)
+        ));
+        return None;
+    }
+    let limit = budget::share(spec.report.containers, &dirs.steps);
+    Some(Spare { entry: Entry::new(EntryKind::STEP_RESULT, name, value.as_bytes()), limit })
+}
+
+fn not_in_the_message(name: &str) -> String {
+    format!("Which image the step was, its result {name:?}, is not in the termination message")
 }
 
 /// A line for the log.
@@ -193,9 +237,9 @@ impl Left {
         }
     }
 
-    fn collect(&mut self, spec: &StepSpec, dirs: &Dirs) -> Collected {
+    fn collect(&mut self, spec: &StepSpec, ours: Option<&ImageResult>, dirs: &Dirs) -> Collected {
         let mut collected = Collected::default();
-        match collected.read(spec, dirs) {
+        match collected.read(spec, ours.map(|result| result.name.as_str()), dirs) {
             Ok(()) => {}
             Err(error) if error.is_too_large() => {
                 self.fail_results_too_large(&chain(&error));
@@ -206,7 +250,14 @@ impl Left {
         collected
     }
 
-    fn write_message(&mut self, path: &Path, collected: Collected, started_at: Timestamp, compress: bool) {
+    fn write_message(
+        &mut self,
+        path: &Path,
+        spare: Option<&Spare>,
+        collected: Collected,
+        started_at: Timestamp,
+        compress: bool,
+    ) {
         let started_at = Entry::internal("StartedAt", &started_at.rfc3339());
         let entries = |left: &Self, collected: Collected| -> Vec<Entry> {
             let internal = left.entries.iter().map(|entry| Entry::internal(entry.key, &entry.value));
@@ -218,16 +269,18 @@ impl Left {
                 .chain(collected.artifacts)
                 .collect()
         };
-        let written = match termination::write(path, &entries(self, collected), compress) {
+        let written = match termination::write(path, spare, &entries(self, collected), compress) {
             Err(MessageError::TooLarge(error)) if error.has_results() => {
                 self.fail_results_too_large(&error.details());
-                termination::write(path, &entries(self, Collected::default()), compress)
+                termination::write(path, spare, &entries(self, Collected::default()), compress)
             }
             written => written,
         };
         match written {
             Ok(written) => {
                 self.lines.extend(written.lost().and_then(|lost| lost_line(path, lost, compress)).map(Line::Warn));
+                let left_out = spare.and_then(|spare| Some(left_out_line(spare, written.left_out()?)));
+                self.lines.extend(left_out.map(Line::Warn));
                 self.message = Some(written);
             }
             Err(error) => {
@@ -277,6 +330,16 @@ fn lost_line(path: &Path, lost: &Lost, compress: bool) -> Option<String> {
         )),
         Lost::Unreadable(_) => None,
     }
+}
+
+/// The warning about an entry that would have made the message this long.
+fn left_out_line(Spare { entry, limit }: &Spare, size: usize) -> String {
+    format!(
+        "{}: that would have {size} bytes with it, and may have {limit}; {} says it, and fewer or shorter results, or \
+         compressed messages, leave room for it",
+        not_in_the_message(&entry.key),
+        image_files::FILE
+    )
 }
 
 /// What a missing post file means for the rest of the pod.

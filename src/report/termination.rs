@@ -8,7 +8,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::existing::{Existing, NotAMessage};
-use super::message::{self, Entry, TooLarge};
+use super::message::{self, Entry, Fitted, Spare, TooLarge};
 use crate::sys::file::{self, FileError};
 
 /// How much of an existing file is read. What is longer is no message of anybody.
@@ -50,6 +50,7 @@ pub(super) struct Written {
     path: PathBuf,
     size: usize,
     lost: Option<Lost>,
+    left_out: Option<usize>,
 }
 
 /// What stood in the file and was overwritten.
@@ -74,6 +75,12 @@ impl Written {
         self.lost.as_ref()
     }
 
+    /// How many bytes the message would have had with the spare entry, if that was left out.
+    #[must_use]
+    pub(super) fn left_out(&self) -> Option<usize> {
+        self.left_out
+    }
+
     /// Waits until the message is on the disk. What cannot be synced (a device) needs none.
     ///
     /// # Errors
@@ -89,11 +96,16 @@ impl Written {
 }
 
 /// Writes the message that keeps the entries in the file and has these behind them, compressed if it may be and is
-/// shorter so; `message::fit` says what becomes of them when they do not fit. No directory is made.
+/// shorter so; `message::fit_with` says what becomes of them when they do not fit. No directory is made.
 ///
 /// # Errors
 /// [`MessageError`]; only after a [`MessageError::Write`] has the file changed.
-pub(super) fn write(path: &Path, entries: &[Entry], compress: bool) -> Result<Written, MessageError> {
+pub(super) fn write(
+    path: &Path,
+    spare: Option<&Spare>,
+    entries: &[Entry],
+    compress: bool,
+) -> Result<Written, MessageError> {
     let subject = || path.to_owned();
     let (mut file, file_type) =
         file::open(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
@@ -106,7 +118,7 @@ pub(super) fn write(path: &Path, entries: &[Entry], compress: bool) -> Result<Wr
     } else {
         return Err(FileError::NotRegular { path: subject(), found: file_type }.into());
     };
-    let message = message::fit(&existing, entries, compress)?;
+    let Fitted { text: message, left_out } = message::fit_with(&existing, spare, entries, compress)?;
 
     let mut replace = || {
         if file_type.is_file() {
@@ -120,7 +132,7 @@ pub(super) fn write(path: &Path, entries: &[Entry], compress: bool) -> Result<Wr
         let _ = file.set_len(0);
         return Err(MessageError::Write { path: subject(), source });
     }
-    Ok(Written { file, path: subject(), size: message.len(), lost })
+    Ok(Written { file, path: subject(), size: message.len(), lost, left_out })
 }
 
 /// The entries that stand in the file, or what else does.
@@ -157,7 +169,7 @@ mod tests {
         let path = dir.path().join("termination");
         fs::write(&path, content).unwrap();
         let before = fs::metadata(&path).unwrap().ino();
-        let written = write(&path, &[started_at()], false).unwrap();
+        let written = write(&path, None, &[started_at()], false).unwrap();
         let lost = matches!(written.lost(), Some(Lost::Unreadable(_)));
         let size = written.size();
         written.sync().unwrap();
@@ -171,7 +183,7 @@ mod tests {
     fn a_missing_file_is_made() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("termination");
-        write(&path, &[started_at()], false).unwrap().sync().unwrap();
+        write(&path, None, &[started_at()], false).unwrap().sync().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("[{STARTED_AT}]"));
     }
 
@@ -210,14 +222,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("termination");
         File::create(&path).unwrap().set_len(1 << 40).unwrap();
-        assert!(matches!(write(&path, &[started_at()], false).unwrap().lost(), Some(Lost::Huge)));
+        assert!(matches!(write(&path, None, &[started_at()], false).unwrap().lost(), Some(Lost::Huge)));
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("[{STARTED_AT}]"));
     }
 
     #[test]
     fn a_directory_is_an_error_that_names_it() {
         let dir = tempfile::tempdir().unwrap();
-        let error = write(dir.path(), &[started_at()], false).unwrap_err();
+        let error = write(dir.path(), None, &[started_at()], false).unwrap_err();
         assert_eq!(error.to_string(), format!("opening {:?}", dir.path()));
         assert!(error.source().unwrap().to_string().starts_with("Is a directory"), "{error:?}");
     }
@@ -226,7 +238,7 @@ mod tests {
     fn no_directory_is_made_for_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("none/termination");
-        let error = write(&path, &[started_at()], false).unwrap_err();
+        let error = write(&path, None, &[started_at()], false).unwrap_err();
         assert_eq!(error.to_string(), format!("opening {path:?}"));
         assert!(error.source().unwrap().to_string().starts_with("No such file or directory"), "{error:?}");
         assert!(!dir.path().join("none").exists());
@@ -237,16 +249,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("fifo");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let error = write(&path, &[started_at()], false).unwrap_err();
+        let error = write(&path, None, &[started_at()], false).unwrap_err();
         assert_eq!(error.to_string(), format!("{path:?} is a FIFO, and must be a regular file"));
     }
 
     #[test]
     fn a_full_device_is_an_error_and_the_null_device_is_none() {
-        let error = write(Path::new("/dev/full"), &[started_at()], false).unwrap_err();
+        let error = write(Path::new("/dev/full"), None, &[started_at()], false).unwrap_err();
         assert_eq!(error.to_string(), "writing \"/dev/full\"");
         assert!(error.source().unwrap().to_string().starts_with("No space left on device"), "{error:?}");
-        write(Path::new("/dev/null"), &[started_at()], false).unwrap().sync().unwrap();
+        write(Path::new("/dev/null"), None, &[started_at()], false).unwrap().sync().unwrap();
     }
 
     #[test]
@@ -256,7 +268,7 @@ mod tests {
         for content in ["", "garbage", r#"[{"key":"old","value":"v"}]"#] {
             fs::write(&path, content).unwrap();
             let large = Entry::new(EntryKind::TASK_RESULT, "r", &[b'x'; 4096]);
-            let error = write(&path, &[large, started_at()], false).unwrap_err();
+            let error = write(&path, None, &[large, started_at()], false).unwrap_err();
             assert!(matches!(error, MessageError::TooLarge(_)), "{error:?}");
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
         }

@@ -3,6 +3,11 @@
 mod attend;
 mod breakpoints;
 mod endpoints;
+#[cfg(feature = "lookup")]
+pub mod image;
+#[cfg(not(feature = "lookup"))]
+#[path = "image/absent.rs"]
+mod image;
 mod pass;
 mod step;
 
@@ -13,7 +18,7 @@ use std::process::ExitCode;
 use crate::cli::{self, Invocation, UsageError};
 use crate::commands::{self, version};
 #[cfg(feature = "lookup")]
-use crate::commands::{resolve, run_image};
+use crate::commands::{doctor, resolve, run_image};
 use crate::host::Host;
 use crate::log;
 use crate::report;
@@ -39,6 +44,16 @@ pub fn run(argv: &[OsString], host: &Host) -> ExitCode {
         #[cfg(feature = "lookup")]
         Ok(Invocation::Resolve { lookup, args, format }) => {
             with_signals(signals, |signals| resolve::run(&lookup, &args, format, host, signals))
+        }
+        #[cfg(feature = "lookup")]
+        Ok(Invocation::Doctor { spec, format }) => {
+            with_signals(signals, |signals| doctor::run(&spec, format, host, signals))
+        }
+        #[cfg(not(feature = "lookup"))]
+        Ok(Invocation::Doctor { .. }) => {
+            // The command line has refused it already.
+            log::say("nothing that doctor looks at is in this build");
+            ExitCode::FAILURE
         }
         #[cfg(not(feature = "lookup"))]
         Ok(Invocation::RunImage { lookup, .. } | Invocation::Resolve { lookup, .. }) => {

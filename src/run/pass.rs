@@ -7,10 +7,12 @@ use std::time::Instant;
 
 use super::attend::Beside;
 use super::endpoints;
+use super::image;
 use crate::host::{Dirs, Env, Host};
 use crate::log;
 use crate::lookup::{Found, Lookup, When};
 use crate::outcome::{NotRunKind, Outcome};
+use crate::report::image_files::ImageFiles;
 use crate::spec::{CommandSource, StepSpec, Timeout};
 use crate::step::alive::Alive;
 use crate::step::command::{self, Program};
@@ -37,6 +39,8 @@ pub(super) struct Pass<'a> {
     pub(super) paused: bool,
     /// What tells later steps that this process lives.
     pub(super) alive: Option<Alive>,
+    /// What will be left about the step's image: known when its lookup has ended, and no more of it is kept than that.
+    pub(super) image: Option<ImageFiles>,
     /// What is left to be said about the step's output.
     pub(super) warnings: Vec<String>,
 }
@@ -44,7 +48,7 @@ pub(super) struct Pass<'a> {
 impl<'a> Pass<'a> {
     /// A pass that begins.
     pub(super) fn new(spec: &'a StepSpec, host: &'a Host, signals: Signals) -> Self {
-        Self { spec, host, signals, started_at: None, paused: false, alive: None, warnings: Vec::new() }
+        Self { spec, host, signals, started_at: None, paused: false, alive: None, image: None, warnings: Vec::new() }
     }
 
     /// The step's outcome; early ends come as errors so that `?` can leave with them.
@@ -77,6 +81,12 @@ impl<'a> Pass<'a> {
         if spec.timeout == Timeout::Negative {
             return Err(failed("Error executing command: negative timeout specified".to_owned()));
         }
+        if let (CommandSource::Image(image), Some(found)) = (&spec.command, &found)
+            && let Some(warning) = found.warning(image.pin)
+        {
+            self.wait_for_log(&mut Beside::Nobody)?;
+            log::warn(warning);
+        }
         let mut argv = self.argv(found)?;
         let mut env = host.env.clone();
         let mut errors = Vec::new();
@@ -87,6 +97,8 @@ impl<'a> Pass<'a> {
         }
         substituted?;
         if self.verdict(&when)? == Verdict::Skip {
+            // As with the results of such a step.
+            self.image = None;
             return Ok(Outcome::NotWanted);
         }
         let program = Program::find(&argv, &env).map_err(|error| cannot_execute(&chain(&error)))?;
@@ -161,9 +173,12 @@ impl<'a> Pass<'a> {
         loop {
             match lookup.as_ref().map(Lookup::result) {
                 None => return Ok(None),
-                Some(Some(Ok(found))) => return Ok(Some(found.clone())),
-                Some(Some(Err(failure))) => {
-                    return Err(Outcome::not_run(NotRunKind::ImageLookup, failure.to_string()));
+                Some(Some(end)) => {
+                    self.image = image::files(self.spec, end);
+                    return match end {
+                        Ok(found) => Ok(Some(found.clone())),
+                        Err(failure) => Err(Outcome::not_run(NotRunKind::ImageLookup, failure.to_string())),
+                    };
                 }
                 Some(None) => self.sleep(None, &mut Beside::of(lookup.as_mut()))?,
             }

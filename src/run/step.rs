@@ -33,7 +33,7 @@ pub(super) fn run(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) ->
         }
     };
     let outcome = pass.outcome().unwrap_or_else(|outcome| outcome);
-    let left = report::leave(&outcome, spec, &host.dirs, pass.started_at);
+    let left = report::leave(&outcome, spec, &host.dirs, pass.started_at, pass.image.as_ref());
     // Not before the post file is there: a log that nobody reads may keep us here.
     if outcome == Outcome::Cancelled {
         log::info("Step was canceling");

@@ -9,9 +9,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use nix::dir::Dir;
-use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 /// A directory, wherever its path leads by now.
 ///
@@ -136,6 +136,15 @@ impl Directory {
         renameat(&self.0, single(name.as_ref())?, &to.0, single(new.as_ref())?).map_err(io::Error::from)
     }
 
+    /// Gives a file that is in it a second name there.
+    ///
+    /// # Errors
+    /// Those of the system for `linkat`: `EEXIST` if there is anything of the second name.
+    pub fn link(&self, name: impl AsRef<OsStr>, new: impl AsRef<OsStr>) -> io::Result<()> {
+        let (name, new) = (single(name.as_ref())?, single(new.as_ref())?);
+        linkat(&self.0, name, &self.0, new, AtFlags::empty()).map_err(io::Error::from)
+    }
+
     /// Removes what is in it, unless that is a directory.
     ///
     /// # Errors
@@ -221,6 +230,8 @@ mod tests {
                 inside.look(name).map(drop),
                 inside.rename(name, &inside, "x"),
                 inside.rename("x", &inside, name),
+                inside.link(name, "x"),
+                inside.link("x", name),
                 inside.remove(name),
                 inside.remove_directory(name),
             ] {
@@ -282,6 +293,9 @@ mod tests {
         for (place, name) in [(&directory, "new"), (&inner, "old")] {
             place.create(name, 0o600).unwrap().write_all(name.as_bytes()).unwrap();
         }
+        directory.link("new", "second").unwrap();
+        assert_eq!(code(directory.link("new", "second")), libc::EEXIST);
+        directory.remove("second").unwrap();
         directory.rename("new", &inner, "old").unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("inner/old")).unwrap(), "new");
         assert_eq!(code(directory.remove_directory("inner")), libc::ENOTEMPTY);

@@ -19,7 +19,6 @@ pub mod namespaces;
 pub mod pipe;
 pub mod poll;
 pub mod process;
-#[cfg(feature = "lookup")]
 pub mod replace;
 pub mod signals;
 #[cfg(all(not(test), target_env = "gnu", target_feature = "crt-static"))]

@@ -130,7 +130,7 @@ fn a_writer_that_is_killed_at_any_moment_leaves_no_bad_entry() {
 /// Has the turn until somebody ends it.
 fn hold(place: &Path) {
     let turn = open(place).try_turn("image");
-    assert!(matches!(turn, Turn::Ours(_)));
+    assert!(matches!(turn, Turn::Ours { .. }));
     fs::write(place.join("held"), "").unwrap();
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
     drop(turn);
@@ -148,7 +148,7 @@ fn the_turn_of_a_process_that_is_killed_is_somebody_elses() {
     let cache = open(dir.path());
     assert!(matches!(cache.try_turn("image"), Turn::Taken));
     holder.kill();
-    assert!(matches!(wait(cache.turn("image")), Turn::Ours(_)));
+    assert!(matches!(wait(cache.turn("image")), Turn::Ours { .. }));
 }
 
 /// As a lookup does it: nothing is there, so one fetches and the others wait for that.
@@ -162,7 +162,7 @@ fn fetch(place: &Path) {
     }
     assert!(bytes(cache.get(&digest, ENTRY)).is_none() || place.join("fetched").exists());
     let turn = wait(cache.turn("image"));
-    assert!(matches!(turn, Turn::Ours(_)), "{turn:?}");
+    assert!(matches!(turn, Turn::Ours { .. }), "{turn:?}");
     if bytes(cache.get(&digest, ENTRY)).is_none() {
         fs::File::create_new(place.join("fetched")).expect("the first that fetches");
         std::thread::sleep(Duration::from_millis(300));
@@ -276,7 +276,7 @@ fn read_only(place: &Path) {
     let reason = ["read-only file system", "permission denied"];
     let error = chain(&cache.put(b"new").unwrap_err());
     assert!(reason.iter().any(|reason| error.ends_with(reason)), "{error}");
-    assert!(matches!(cache.try_turn("image"), Turn::Ours(_)));
+    assert!(matches!(cache.try_turn("image"), Turn::Ours { .. }));
     let Turn::Unknown(error) = cache.try_turn("another image") else { panic!("locked") };
     let error = chain(&error);
     assert!(reason.iter().any(|reason| error.ends_with(reason)), "{error}");
@@ -330,7 +330,7 @@ fn fill(place: &Path) {
     assert!((0..kept).all(|n| bytes(cache.get(&Digest::of(&document(n)), ENTRY)) == Some(document(n))));
     assert_eq!(names(&place.join("entrypoint")).iter().filter(|name| name.starts_with("new-")).count(), 0);
     // The locks are empty files.
-    assert!(matches!(cache.try_turn("image"), Turn::Ours(_)));
+    assert!(matches!(cache.try_turn("image"), Turn::Ours { .. }));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::process::Command;
 
 use crate::podman::Podman;
-use crate::taskrun::{FAILED, Step, TaskRun, files, parts};
+use crate::taskrun::{FAILED, Step, TaskRun, files, parts, with_image};
 use crate::world::World;
 
 /// Plays a step whose lookup fails, and one behind it: exit code 1, `.err`, a message with its reason, one sentence, which
@@ -28,10 +28,7 @@ fn fails(podman: &Podman, world: &World, step: Step, happens: impl FnOnce()) -> 
     assert_eq!(message[..2], ["StartedAt", "Reason=ImageLookupFailed"]);
     let told = message[2].strip_prefix("entrypoint/error=").expect("the sentence");
     assert!(sentence.contains(told.trim_end_matches("...")), "{sentence} {told}");
-    assert_eq!(
-        (files(&pod, "run-0"), files(&pod, "run-1")),
-        (FAILED.map(str::to_owned).into(), FAILED.map(str::to_owned).into())
-    );
+    assert_eq!((files(&pod, "run-0"), files(&pod, "run-1")), (with_image(&FAILED), FAILED.map(str::to_owned).into()));
     assert_eq!(task.message(1), ["StartedAt", "Reason=Skipped"]);
     assert!(logs[1].ends_with(" Skipping step because a previous step failed\n"), "{logs:#?}");
     task.keeps_secrets(&pod, &[]);

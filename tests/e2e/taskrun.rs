@@ -253,3 +253,10 @@ pub fn runs_still(pod: &Pod, index: usize) -> bool {
 pub const SUCCEEDED: [&str; 5] = ["out", "status/", "status/artifacts/", "status/exitCode", "status/results/"];
 /// What a step leaves that has failed.
 pub const FAILED: [&str; 4] = ["out.err", "status/", "status/artifacts/", "status/results/"];
+
+/// The same of a step whose image was looked up.
+pub fn with_image(files: &[&str]) -> Vec<String> {
+    let mut files: Vec<String> = files.iter().copied().chain(["status/image.json"]).map(str::to_owned).collect();
+    files.sort();
+    files
+}

@@ -28,6 +28,8 @@ pub struct Cluster {
     odd: BTreeMap<String, Reply>,
     /// Bearer tokens that are accepted, and their subjects.
     tokens: BTreeMap<String, String>,
+    /// Whether access reviews are refused.
+    no_reviews: bool,
     /// By path: pods whose statuses come late, and how they were asked for so far.
     late: BTreeMap<String, (Late, Mutex<Asked>)>,
 }
@@ -192,6 +194,12 @@ impl Cluster {
         self
     }
 
+    /// Refuses to say who may do what, as a cluster without the role `system:basic-user` does.
+    pub fn without_reviews(mut self) -> Self {
+        self.no_reviews = true;
+        self
+    }
+
     /// Answers a GET of an object with something else than an API server would.
     pub fn odd(mut self, namespace: &str, resource: &str, name: &str, reply: impl Into<Reply>) -> Self {
         self.odd.insert(path(namespace, resource, name), reply.into());
@@ -206,9 +214,14 @@ impl Cluster {
 
     /// Starts the API server.
     pub fn start(self) -> KubeApi {
+        self.start_with(Self::answer)
+    }
+
+    /// Starts an API server that answers in another way.
+    pub fn start_with(self, answer: impl Fn(&Self, &Request) -> Reply + Send + Sync + 'static) -> KubeApi {
         let authority = Authority::new("kubernetes");
         let tls = authority.server(&[LOOPBACK, &["kubernetes.default.svc"]].concat());
-        let server = Server::handler(Bound::new(), Some(tls), move |request| self.answer(request));
+        let server = Server::handler(Bound::new(), Some(tls), move |request| answer(&self, request));
         KubeApi { server, authority }
     }
 
@@ -223,6 +236,9 @@ impl Cluster {
         }
         if let Some(document) = discovery(request.path()) {
             return Answer::json(document.to_string()).into();
+        }
+        if request.line() == "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews" {
+            return self.review(subject, &request.body).into();
         }
         let parts: Vec<_> = request.path().split('/').collect();
         let ["", "api", "v1", "namespaces", namespace, resource, name] = parts.as_slice() else {
@@ -246,6 +262,23 @@ impl Cluster {
             Some(object) => Answer::json(self.as_of_now(request.path(), object).to_string()).into(),
             None => status(404, "NotFound", &format!("{resource} \"{name}\" not found"), &details).into(),
         }
+    }
+
+    /// Whether a subject may do what it asks about: <https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/>.
+    fn review(&self, subject: &str, body: &[u8]) -> Answer {
+        if self.no_reviews {
+            let message =
+                format!("selfsubjectaccessreviews.authorization.k8s.io is forbidden: User \"{subject}\" cannot create");
+            return status(403, "Forbidden", &message, &json!({}));
+        }
+        let mut review: Value = serde_json::from_slice(body).expect("a review");
+        let asked = &review["spec"]["resourceAttributes"];
+        let word = |name: &str| asked[name].as_str().expect("a word").to_owned();
+        assert_eq!((word("verb").as_str(), review["kind"].as_str()), ("get", Some("SelfSubjectAccessReview")));
+        let path = path(&word("namespace"), &word("resource"), &word("name"));
+        let allowed = self.rules.iter().any(|(who, what)| who == subject && *what == path);
+        review["status"] = json!({"allowed": allowed, "reason": if allowed { "RBAC: allowed" } else { "" }});
+        Answer::json(review.to_string()).with_status(201)
     }
 
     /// An object, without what kubelet has not reported yet.

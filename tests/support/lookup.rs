@@ -9,10 +9,13 @@ use std::time::Duration;
 use entrypoint::credential::{Credential, Note, Proof};
 use entrypoint::host::Env;
 use entrypoint::http::{NameFiles, Network, RootPlaces};
+use entrypoint::image::Running;
 use entrypoint::registry::{
-    ClientCertificate, FetchFailure, FetchedImage, Patience, RegistryError, Settings, fetch_image,
+    Aim, ClientCertificate, FetchFailure, FetchedImage, Patience, RegistryError, Route, Settings, Shelf, Telling,
+    fetch_image, fetch_image_telling,
 };
 use entrypoint::secret::Secret;
+use entrypoint::secrets::Secrets;
 use entrypoint::sys::cause::chain;
 use entrypoint::trace::Trace;
 use rustls::ServerConfig;
@@ -135,6 +138,28 @@ impl Setup {
         let shown = format!("{shown} {trace:?}");
         assert!(!shown.contains(PASSWORD), "{shown}");
         outcome
+    }
+
+    /// The lookup with what runs and what was looked up before, as far as that is known.
+    pub fn fetch_beside(
+        &self,
+        reference: &str,
+        credentials: &[Credential],
+        running: Option<&Running>,
+        shelf: Option<&Shelf>,
+    ) -> Result<FetchedImage, FetchFailure> {
+        let reference = reference.parse().expect("a reference");
+        let platform = self.platform.parse().expect("a platform");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (mut notes, trace, secrets) = (Vec::new(), Trace::default(), Secrets::default());
+        let aim = Aim { requested: &reference, platform: &platform, running, shelf };
+        let (route, keychain) = (Route::direct(reference.clone()), Vec::from(credentials).into_iter());
+        let telling = Telling { story: &mut notes, trace: &trace, secrets: &secrets };
+        let asked = fetch_image_telling(&self.network, &self.settings, &route, aim, keychain, telling);
+        match runtime.block_on(asked) {
+            Ok(image) => Ok(FetchedImage { notes, ..image }),
+            Err(error) => Err(FetchFailure { error, notes }),
+        }
     }
 
     /// A lookup that must succeed.

@@ -147,7 +147,7 @@ impl Pod {
             steps: self.path("steps"),
             ..Dirs::default()
         };
-        leave(outcome, &self.spec, &dirs, self.turn.then(clock::now))
+        leave(outcome, &self.spec, &dirs, self.turn.then(clock::now), None)
     }
 
     pub fn report(&self, outcome: &Outcome) -> Ended {

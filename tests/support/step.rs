@@ -40,6 +40,8 @@ pub struct Ended {
     pub exit_code: Option<String>,
     /// The termination message with every time replaced by `T`.
     pub message: Option<String>,
+    /// `image.json`, which tells of an image that was looked up.
+    pub image: Option<String>,
 }
 
 impl Ended {
@@ -118,6 +120,7 @@ impl Step {
             err: self.path("out.err").exists(),
             exit_code: std::fs::read_to_string(self.path("status/exitCode")).ok(),
             message: std::fs::read_to_string(self.path("termination")).ok().map(|text| without_times(&text)),
+            image: std::fs::read_to_string(self.path("status/image.json")).ok(),
         }
     }
 }
