@@ -1,6 +1,6 @@
 # Needs Rust 1.94.1 or newer, a C compiler and the static C library (Debian: gcc libc6-dev). The rest is found or installed.
 
-.PHONY: build run test bench thousand sizes sbom reproducible fmt clean
+.PHONY: build run test fuzz bench thousand sizes sbom reproducible fmt clean
 
 build: ## the release binary, at bin/entrypoint
 	@scripts/build
@@ -10,6 +10,9 @@ run: ## the main job, shown on loopback: a step waits, its command is looked up,
 
 test: ## everything; STRICT=1: what cannot run here is a failure
 	@STRICT="$(STRICT)" scripts/test
+
+fuzz: ## hostile input, guided by coverage: TARGET=name or all, SECONDS=60; docs/fuzzing.md
+	@KEEP="$(KEEP)" scripts/fuzz "$(TARGET)" $(SECONDS) $(RUNS)
 
 bench: ## the numbers; CHECK=1: a missed target is a failure; TEKTON_ENTRYPOINT=path and CRANE=path: peers, in turn with ours
 	@CHECK="$(CHECK)" TEKTON_ENTRYPOINT="$(TEKTON_ENTRYPOINT)" CRANE="$(CRANE)" scripts/bench

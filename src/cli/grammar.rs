@@ -7,6 +7,8 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use crate::quote::OneLine;
+
 /// Whether a flag takes an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -39,9 +41,9 @@ pub(super) enum End<'a> {
 /// How an element breaks the grammar, in Go's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SyntaxFault {
-    #[error("bad flag syntax: {0}")]
+    #[error("bad flag syntax: {}", OneLine(.0.clone()))]
     BadSyntax(String),
-    #[error("flag provided but not defined: -{0}")]
+    #[error("flag provided but not defined: -{}", OneLine(.0.clone()))]
     NotDefined(String),
     #[error("flag needs an argument: -{0}")]
     NoArgument(String),
@@ -258,6 +260,17 @@ mod tests {
         }
         let name = [OsString::from_vec(b"-\xffx=1".to_vec())];
         assert_eq!(scan(&name, kind).1, End::Broken(SyntaxFault::NotDefined("\u{fffd}x".to_owned())));
+    }
+
+    #[test]
+    fn a_mistake_is_one_line_whatever_was_written() {
+        for (argument, told) in [
+            ("-a\r\x1b[2Kb", r"flag provided but not defined: -a\r\u{1b}[2Kb"),
+            ("-a\nINFO it went well", r"flag provided but not defined: -a\nINFO it went well"),
+            ("-=\n", r"bad flag syntax: -=\n"),
+        ] {
+            assert_eq!(scanned(&[argument]).1, told);
+        }
     }
 
     #[test]

@@ -6,6 +6,9 @@
 mod duration;
 mod endpoint;
 mod flags;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grammar;
 mod help;
 mod step;

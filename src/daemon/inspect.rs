@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::image::config::words;
 use crate::image::platform::SHOWN as PLATFORM;
 use crate::image::reference::DOCKER_HUB;
-use crate::image::{Digest, Identifier, ImageConfig, JsonError, Platform, Reference, shown};
+use crate::image::{Digest, Identifier, ImageConfig, JsonError, Object, Platform, Reference, shown};
 
 /// How much of the daemon's names of an image a message shows, in characters.
 const NAMES: usize = 200;
@@ -81,10 +81,10 @@ struct Answer {
     #[serde(default)]
     variant: Option<String>,
     #[serde(default)]
-    config: Option<Run>,
+    config: Option<Object<Run>>,
     /// Of an engine that keeps images as containerd does.
     #[serde(default)]
-    descriptor: Option<Descriptor>,
+    descriptor: Option<Object<Descriptor>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -116,7 +116,7 @@ pub(super) fn name(reference: &Reference) -> String {
 
 /// Reads a daemon's answer to the question for `reference`, for `wanted`.
 pub(super) fn read(daemon: &str, body: &[u8], reference: &Reference, wanted: &Platform) -> Result<Image, InspectError> {
-    let answer: Answer =
+    let Object::<Answer>(answer) =
         serde_json::from_slice(body).map_err(|error| InspectError::Malformed { source: error.into() })?;
     let tags = answer.repo_tags.unwrap_or_default();
     let digests = answer.repo_digests.unwrap_or_default();
@@ -136,8 +136,9 @@ pub(super) fn read(daemon: &str, body: &[u8], reference: &Reference, wanted: &Pl
         return Err(InspectError::Platform { found, wanted: wanted.to_string() });
     }
     let id = answer.id.parse().map_err(|_| InspectError::Id { id: shown(&answer.id, NAMES) })?;
-    let (index_digest, manifest_digest, config_digest) = meaning(id, answer.descriptor.as_ref(), &digests);
-    let run = answer.config.unwrap_or_default();
+    let (index_digest, manifest_digest, config_digest) =
+        meaning(id, answer.descriptor.as_ref().map(|Object(own)| own), &digests);
+    let run = answer.config.map(|Object(run)| run).unwrap_or_default();
     Ok(Image {
         daemon: daemon.to_owned(),
         config: ImageConfig { entrypoint: run.entrypoint, cmd: run.cmd, platform: Some(platform.clone()) },
@@ -355,6 +356,8 @@ mod tests {
             (with(json!({"RepoTags": "busybox:latest"})), "not that of a Docker Engine API"),
             (with(json!({"RepoTags": {}})), "not that of a Docker Engine API"),
             (with(json!({"Config": "sh"})), "not that of a Docker Engine API"),
+            (with(json!({"Config": ["sh"]})), "not that of a Docker Engine API"),
+            (with(json!({"Descriptor": [""]})), "not that of a Docker Engine API"),
             (with(json!({"Config": {"Cmd": [7]}})), "not that of a Docker Engine API"),
             (with(json!({"Config": {"Entrypoint": {}}})), "not that of a Docker Engine API"),
             (with(json!({"Descriptor": 7})), "not that of a Docker Engine API"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::JsonError;
 use crate::spec::Endpoint;
 
 /// Why not everything has answered. Shown, it is one sentence.
@@ -86,8 +87,8 @@ pub(super) fn write(mut pipe: impl Write, result: &Result<(), Failure>) -> std::
 ///
 /// # Errors
 /// When it is not one.
-pub(super) fn read(bytes: &[u8]) -> Result<Result<(), Failure>, serde_json::Error> {
-    serde_json::from_slice(bytes)
+pub(super) fn read(bytes: &[u8]) -> Result<Result<(), Failure>, JsonError> {
+    Ok(serde_json::from_slice(bytes)?)
 }
 
 #[cfg(test)]

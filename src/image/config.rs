@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{JsonError, Platform};
+use super::{JsonError, Object, Platform};
 
 /// The longest ENTRYPOINT or CMD, in bytes: more could not be handed to the step.
 const LIMIT: usize = 1 << 20;
@@ -45,7 +45,7 @@ struct RawConfig {
     #[serde(default)]
     variant: Option<String>,
     #[serde(default)]
-    config: Option<RawRun>,
+    config: Option<Object<RawRun>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -106,8 +106,9 @@ impl ImageConfig {
         }
         let raw: RawConfig =
             serde_json::from_slice(document).map_err(|error| ConfigError::Malformed { source: error.into() })?;
-        let run = raw.config.unwrap_or_default();
-        let named = |name: Option<String>| name.filter(|name| !name.is_empty());
+        let run = raw.config.map(|Object(run)| run).unwrap_or_default();
+        // With a slash in it a part would be read as two.
+        let named = |name: Option<String>| name.filter(|name| !name.is_empty() && !name.contains('/'));
         let platform = match (named(raw.os), named(raw.architecture)) {
             (Some(os), Some(architecture)) => Some(Platform { os, architecture, variant: named(raw.variant) }),
             (Some(_), None) | (None, Some(_)) | (None, None) => None,
@@ -141,6 +142,18 @@ mod tests {
     }
 
     #[test]
+    fn a_platform_whose_parts_are_read_as_others_is_none() {
+        for (text, platform) in [
+            (r#"{"os":"linux/arm","architecture":"v7"}"#, None),
+            (r#"{"os":"linux","architecture":"arm/v7"}"#, None),
+            (r#"{"os":"linux","architecture":"arm","variant":"v7/x"}"#, Some("linux/arm")),
+        ] {
+            let found = config(text).platform.map(|platform| platform.to_string());
+            assert_eq!(found.as_deref(), platform, "{text}");
+        }
+    }
+
+    #[test]
     fn a_command_that_no_kernel_would_take_is_not_kept_in_memory() {
         let error = |words: usize| {
             let text = format!(r#"{{"config":{{"Cmd":[{}""]}}}}"#, r#""","#.repeat(words - 1));
@@ -165,6 +178,7 @@ mod tests {
             ("7", "is not a JSON object"),
             ("{", "is not a config document"),
             (r#"{"config":7}"#, "is not a config document"),
+            (r#"{"config":["/bin/sh"]}"#, "is not a config document"),
             (r#"{"config":{"Cmd":[7]}}"#, "is not a config document"),
             (r#"{"config":{"Cmd":{}}}"#, "is not a config document"),
             (r#"{"os":[]}"#, "is not a config document"),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::platform::Fit;
 use super::platform::SHOWN;
-use super::{Digest, DigestError, JsonError, Platform, shown};
+use super::{Digest, DigestError, JsonError, Object, Platform, shown};
 
 /// The media types of images that are asked for, in the order of preference.
 pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
@@ -142,7 +142,7 @@ struct RawDocument {
     media_type: Option<String>,
     artifact_type: Option<String>,
     manifests: Option<RawEntries>,
-    config: Option<RawDescriptor>,
+    config: Option<Object<RawDescriptor>>,
     layers: Option<IgnoredAny>,
     fs_layers: Option<IgnoredAny>,
 }
@@ -162,8 +162,8 @@ impl<'de> Deserialize<'de> for RawEntries {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawEntries, A::Error> {
                 let mut entries = Vec::new();
-                while let Some(raw) = list.next_element::<RawDescriptor>()? {
-                    entries.extend(raw.into_entry());
+                while let Some(raw) = list.next_element::<Object<RawDescriptor>>()? {
+                    entries.extend(raw.0.into_entry());
                 }
                 Ok(RawEntries(entries))
             }
@@ -181,8 +181,8 @@ struct RawDescriptor {
     #[serde(default)]
     size: u64,
     data: Option<String>,
-    platform: Option<RawPlatform>,
-    annotations: Option<RawAnnotations>,
+    platform: Option<Object<RawPlatform>>,
+    annotations: Option<Object<RawAnnotations>>,
 }
 
 #[derive(Deserialize)]
@@ -274,7 +274,7 @@ impl RawDocument {
     }
 
     fn into_manifest(self) -> Result<Manifest, ManifestError> {
-        let config = self.config.ok_or(ManifestError::Shapeless)?;
+        let Object(config) = self.config.ok_or(ManifestError::Shapeless)?;
         let media_type = config.media_type.as_deref().map(essence).unwrap_or_default();
         match media_type.as_str() {
             "application/vnd.oci.image.config.v1+json"
@@ -296,10 +296,10 @@ impl RawDescriptor {
         let attestation = self
             .annotations
             .as_ref()
-            .is_some_and(|notes| notes.reference_type.as_deref() == Some("attestation-manifest"));
+            .is_some_and(|Object(notes)| notes.reference_type.as_deref() == Some("attestation-manifest"));
         let kind = self.media_type.as_deref().map(|media_type| Kind::of(&essence(media_type)));
         let image = matches!(kind, None | Some(Kind::Index | Kind::Manifest));
-        let platform = self.platform.as_ref().and_then(RawPlatform::to_platform);
+        let platform = self.platform.as_ref().and_then(|Object(raw)| raw.to_platform());
         let unknown = platform.as_ref().is_some_and(|platform| platform.os == "unknown");
         // An artifact has no platform; an image may well have both an artifact type and a platform.
         let artifact = platform.is_none() && self.artifact_type.as_deref().is_some_and(|named| !named.is_empty());
@@ -447,6 +447,13 @@ mod tests {
         let helm = config("application/vnd.cncf.helm.config.v1+json");
         let sbom = config("application/vnd.oci.empty.v1+json").replacen('{', r#"{"artifactType":"text/spdx","#, 1);
         let deep = format!(r#"{{"manifests":{}"#, "[".repeat(100_000));
+        let list = format!(r#"[null,null,"{}",0,null,null,null]"#, digest("x"));
+        let lists = [
+            format!(r#"{{"config":{list}}}"#),
+            format!(r#"{{"manifests":[{list}]}}"#),
+            index(&[descriptor("x", r#","platform":["linux","amd64",null]"#)]),
+            index(&[descriptor("x", r#","annotations":["attestation-manifest"]"#)]),
+        ];
         let prettyjws = "application/vnd.docker.distribution.manifest.v1+prettyjws";
         let sha512 = r#"{"config":{"digest":"sha512:00","size":1}}"#;
         for (header, body, sentence) in [
@@ -459,6 +466,11 @@ mod tests {
             (Some(OCI_MANIFEST), deep.as_str(), "the manifest is malformed"),
             (Some(OCI_INDEX), r#"{"manifests":7}"#, "the manifest is malformed"),
             (Some(OCI_INDEX), r#"{"manifests":[{"digest":7}]}"#, "the manifest is malformed"),
+            // A list is no object, although serde would put its elements into the fields.
+            (Some(OCI_MANIFEST), lists[0].as_str(), "the manifest is malformed"),
+            (Some(OCI_INDEX), lists[1].as_str(), "the manifest is malformed"),
+            (Some(OCI_INDEX), lists[2].as_str(), "the manifest is malformed"),
+            (Some(OCI_INDEX), lists[3].as_str(), "the manifest is malformed"),
             (Some(OCI_INDEX), "{}", "neither an image nor an index"),
             (Some(OCI_MANIFEST), "{}", "neither an image nor an index"),
             (None, "{}", "neither an image nor an index"),

@@ -9,6 +9,8 @@ pub mod digest;
 #[cfg(feature = "lookup")]
 pub mod manifest;
 #[cfg(feature = "lookup")]
+mod object;
+#[cfg(feature = "lookup")]
 pub mod pinned;
 pub mod platform;
 #[cfg(feature = "lookup")]
@@ -24,6 +26,8 @@ pub use self::config::{ConfigError, ImageConfig};
 pub use self::digest::{Digest, DigestError, DigestMismatch};
 #[cfg(feature = "lookup")]
 pub use self::manifest::{Descriptor, Document, Index, Manifest, ManifestError};
+#[cfg(feature = "lookup")]
+pub(crate) use self::object::Object;
 #[cfg(feature = "lookup")]
 pub use self::pinned::{LeadsTo, PinnedBy};
 pub use self::platform::{Platform, PlatformError};

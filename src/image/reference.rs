@@ -192,13 +192,14 @@ impl FromStr for Reference {
         if !is_authority(registry) {
             return Err(ReferenceError::Registry { reference: reference(), registry: shown(registry, 200) });
         }
-        check_repository(repository, reference)?;
+        check_repository(repository, &reference)?;
         let registry = match registry.to_ascii_lowercase() {
             short if short == "docker.io" => DOCKER_HUB.to_owned(),
             other => other,
         };
         let official = registry == DOCKER_HUB && !repository.contains('/');
         let repository = if official { format!("library/{repository}") } else { repository.to_owned() };
+        check_repository(&repository, reference)?;
         let identifier = match digest {
             Some(digest) => Identifier::Digest(digest),
             None => Identifier::Tag(tag.unwrap_or("latest").to_owned()),
@@ -305,6 +306,18 @@ mod tests {
             let again: Reference = canonical.parse().expect(canonical);
             assert_eq!(again.to_string(), canonical);
         }
+    }
+
+    #[test]
+    fn a_repository_has_its_length_with_what_goes_without_saying() {
+        let longest = "x".repeat(255 - "library/".len());
+        let reference: Reference = longest.parse().expect("a reference");
+        assert_eq!(reference.to_string().parse::<Reference>().map(|again| again.repository().len()), Ok(255));
+        for text in [format!("{longest}x"), format!("docker.io/{longest}x"), format!("{longest}x@sha256:{HEX}")] {
+            let error = text.parse::<Reference>().expect_err("too long").to_string();
+            assert!(error.ends_with("has a repository of 256 characters: 1 to 255 may be"), "{error}");
+        }
+        assert!(format!("ghcr.io/{longest}x").parse::<Reference>().is_ok());
     }
 
     #[test]

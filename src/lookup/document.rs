@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::image::agreement::{Answer, Kind};
-use crate::image::{Agreement, LeadsTo, PinnedBy, Running};
+use crate::image::{Agreement, JsonError, LeadsTo, PinnedBy, Running};
 use crate::note::Note;
 use crate::trace::Requests;
 
@@ -221,8 +221,8 @@ pub(super) fn write(mut pipe: impl Write, result: &Result<Found, Failure>) -> st
 ///
 /// # Errors
 /// When it is not one.
-pub(super) fn read(bytes: &[u8]) -> Result<Result<Found, Failure>, serde_json::Error> {
-    serde_json::from_slice(bytes)
+pub(super) fn read(bytes: &[u8]) -> Result<Result<Found, Failure>, JsonError> {
+    Ok(serde_json::from_slice(bytes)?)
 }
 
 #[cfg(test)]
@@ -275,6 +275,16 @@ pub(super) mod tests {
             let mut pipe = Vec::new();
             write(&mut pipe, &result).unwrap();
             assert_eq!(read(&pipe).unwrap(), result);
+        }
+    }
+
+    #[test]
+    fn what_is_no_document_is_told_in_one_line_that_ends() {
+        for strange in ["a\u{1b}[2J\r\nb".to_owned(), "x".repeat(100_000)] {
+            let document = serde_json::json!({ strange.as_str(): {} }).to_string();
+            let told = read(document.as_bytes()).unwrap_err().to_string();
+            assert!(told.starts_with("unknown variant") && !told.contains(char::is_control), "{told:?}");
+            assert!(told.len() < 200, "{}", told.len());
         }
     }
 

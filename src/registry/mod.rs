@@ -7,6 +7,9 @@ mod ask;
 mod challenge;
 mod client;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod limits;
 pub mod node_files;
 mod pinned;

@@ -15,7 +15,7 @@ pub(super) fn of(headers: &HeaderMap) -> Option<Duration> {
 
 /// The pause that a text asks for; none when it is neither seconds nor a date. A date is counted from the answer's own
 /// `Date`, if there is one: the clocks of a pod and of a registry need not agree. One that is past is no pause.
-fn pause_of(text: &str, date: Option<&str>, now: SystemTime) -> Option<Duration> {
+pub(super) fn pause_of(text: &str, date: Option<&str>, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // More than a number can hold is longer than anybody waits.

@@ -9,8 +9,9 @@ use serde::Deserialize;
 use super::ask::{Answer, Asker, Question, broken, without_secrets};
 use super::error::What;
 use super::place::{self, Purpose, host_and_port};
-use super::{PlaceError, Refusal, RegistryError};
+use super::{PlaceError, Refusal, RegistryError, Settings};
 use crate::credential::{Credential, Note, Proof};
+use crate::image::Object;
 use crate::secret::Secret;
 
 /// What the program calls itself at a token service.
@@ -44,7 +45,7 @@ impl TokenService<'_> {
         repository: &str,
         credential: Option<&Credential>,
     ) -> Result<TokenAnswer, RegistryError> {
-        let realm = self.checked_realm(asker)?;
+        let realm = self.checked_realm(&asker.registry, asker.settings)?;
         let credential = credential.filter(|credential| self.may_be_shown(asker, &realm, credential));
         let scopes = self.scopes(repository);
         if let Some(Credential { proof: Proof::IdentityToken(token), .. }) = credential {
@@ -75,9 +76,9 @@ impl TokenService<'_> {
     }
 
     /// The realm as a URL that may be asked.
-    fn checked_realm(&self, asker: &Asker<'_>) -> Result<Url, RegistryError> {
+    pub(super) fn checked_realm(&self, registry: &Url, settings: &Settings) -> Result<Url, RegistryError> {
         let refused = |realm: &str, source| RegistryError::Realm {
-            host: host_and_port(&asker.registry),
+            host: host_and_port(registry),
             realm: realm.to_owned(),
             source,
         };
@@ -85,8 +86,9 @@ impl TokenService<'_> {
         // A user and a password in a URL would be sent as credentials.
         let _ = realm.set_username("");
         let _ = realm.set_password(None);
-        place::check(&realm, &asker.registry, Purpose::Token, asker.settings)
-            .map_err(|source| refused(&without_secrets(&realm), source))?;
+        // What has no host has no user either: `ann:password@host` is a path, of the scheme `ann`.
+        let shown = || if realm.has_host() { without_secrets(&realm) } else { broken(self.realm) };
+        place::check(&realm, registry, Purpose::Token, settings).map_err(|source| refused(&shown(), source))?;
         Ok(realm)
     }
 
@@ -107,7 +109,7 @@ impl TokenService<'_> {
     }
 
     /// The scopes to ask for: the registry's own words, and ours if they do not mention the repository.
-    fn scopes(&self, repository: &str) -> Vec<String> {
+    pub(super) fn scopes(&self, repository: &str) -> Vec<String> {
         let mut scopes: Vec<String> = self.scope.unwrap_or("").split_whitespace().map(str::to_owned).collect();
         let ours = format!("repository:{repository}:");
         if !scopes.iter().any(|scope| scope.starts_with(&ours)) {
@@ -117,7 +119,7 @@ impl TokenService<'_> {
     }
 
     /// The realm with its own query kept.
-    fn query(&self, realm: &Url, scopes: &[String]) -> Url {
+    pub(super) fn query(&self, realm: &Url, scopes: &[String]) -> Url {
         let mut url = realm.clone();
         {
             let mut pairs = url.query_pairs_mut();
@@ -195,7 +197,7 @@ fn token_of(body: &[u8]) -> Option<Secret> {
         access_token: Option<String>,
         token: Option<String>,
     }
-    let body: Body = serde_json::from_slice(body).ok()?;
+    let Object::<Body>(body) = serde_json::from_slice(body).ok()?;
     let token = |text: Option<String>| text.map(Secret::new).filter(|token| !token.is_empty());
     token(body.access_token).or_else(|| token(body.token))
 }
@@ -213,6 +215,7 @@ mod tests {
             (r#"{"token":""}"#, None),
             (r#"{"token":null}"#, None),
             ("{}", None),
+            (r#"["a","t"]"#, None),
             ("<html>", None),
         ] {
             assert_eq!(token_of(body.as_bytes()).as_ref().map(Secret::expose), token, "{body}");
@@ -223,6 +226,22 @@ mod tests {
     fn a_token_that_cannot_be_a_header_is_none() {
         assert!(bearer(&Secret::new("a\r\nX: y".to_owned())).is_none());
         assert!(bearer(&Secret::new("abc".to_owned())).is_some_and(|value| value.is_sensitive()));
+    }
+
+    #[test]
+    fn a_realm_that_is_refused_is_told_without_what_looks_like_a_password() {
+        let registry = "https://r.example/".parse().expect("a URL");
+        for realm in [
+            "ann:hunter2@auth.example/token",
+            "https:ann:hunter2@10.0.0.1/token",
+            "https://ann:hunter2@10.0.0.1/token?password=hunter2",
+            "//ann:hunter2@auth.example/",
+            "urn:ann:hunter2@auth.example?password=hunter2",
+        ] {
+            let service = TokenService { realm, service: None, scope: None };
+            let error = service.checked_realm(&registry, &Settings::default()).expect_err(realm).to_string();
+            assert!(error.contains("the registry r.example:443 names") && !error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

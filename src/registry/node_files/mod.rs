@@ -6,6 +6,9 @@
 mod certs_d;
 mod document;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hosts_toml;
 mod place;
 mod registries_conf;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::{WhenError, WhenExpression};
+use crate::image::shown;
 use crate::outcome::ChildExit;
 use crate::sys::helper::{Ended, Helper};
 use crate::sys::isolation;
@@ -86,7 +87,7 @@ fn read(ended: Ended, limit: Duration) -> Result<bool, WhenError> {
         Ended::Document(bytes) => match serde_json::from_slice(&bytes) {
             Ok(Answer::Holds(holds)) => Ok(holds),
             Ok(Answer::Fails(reason)) => Err(WhenError::Cel(reason)),
-            Err(error) => Err(WhenError::Answer(error)),
+            Err(error) => Err(WhenError::Answer(shown(&error.to_string(), 160))),
         },
         Ended::Died(exit) => Err(WhenError::Died(exit)),
         Ended::TimedOut => Err(WhenError::TimedOut(limit)),
@@ -154,6 +155,7 @@ mod tests {
         for (ended, part) in [
             (document(Answer::Fails("no x".to_owned())), "no x"),
             (Ended::Document(Vec::new()), "cannot be read"),
+            (Ended::Document(br#"{"Ho\u001blds":true}"#.to_vec()), "cannot be read: unknown variant `Ho lds`"),
             (Ended::Died(ChildExit::Code(1)), "ended with code 1"),
             (Ended::Died(ChildExit::Signal(libc::SIGSEGV)), "was killed by SIGSEGV: they are nested too deeply"),
             (Ended::TimedOut, "within 7s"),

@@ -10,6 +10,9 @@
 )]
 mod cel;
 mod evaluation;
+#[cfg(all(feature = "cel", feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 
 use std::io;
@@ -88,7 +91,7 @@ pub enum WhenError {
     TimedOut(Duration),
     /// The child's answer is none.
     #[error("the answer of the process for the CEL expressions cannot be read: {0}")]
-    Answer(#[source] serde_json::Error),
+    Answer(String),
     /// The child's answer has no end.
     #[error("the answer of the process for the CEL expressions is longer than 1 MiB")]
     TooLong,

@@ -7,11 +7,14 @@ use cel_core::{CelType, CheckErrorKind, EvalError, EvalErrorKind};
 /// How much of an expression is shown where it fails, in bytes.
 const SHOWN: usize = 200;
 
+/// How much is shown of a reason, in bytes. The library repeats names and characters of the expression as they are.
+const REASON: usize = 1000;
+
 /// Why it is not known whether an expression is true.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::step::when) enum CelError {
     /// It has no value.
-    #[error("{reason}, in the CEL expression {expression}")]
+    #[error("{}, in the CEL expression {expression}", Shown::at_most(REASON, &.reason.to_string()))]
     NoValue { expression: Shown, reason: Reason },
     /// Its value is something else.
     #[error("the CEL expression {0} is not evaluated to a boolean")]
@@ -43,13 +46,17 @@ pub(in crate::step::when) enum Reason {
     Evaluation(EvalError),
 }
 
-/// An expression as one line, cut where it is long.
+/// A text as one line, cut where it is long.
 #[derive(Debug)]
 pub(in crate::step::when) struct Shown(String);
 
 impl Shown {
     pub(super) fn of(text: &str) -> Self {
-        let start = text.get(..text.floor_char_boundary(SHOWN)).unwrap_or(text);
+        Self::at_most(SHOWN, text)
+    }
+
+    fn at_most(bytes: usize, text: &str) -> Self {
+        let start = text.get(..text.floor_char_boundary(bytes)).unwrap_or(text);
         let mut line = String::new();
         for character in start.chars() {
             if character.is_control() {

@@ -367,3 +367,13 @@ fn a_long_expression_is_shown_as_one_short_line() {
         holds(&"1".repeat(200_000)).unwrap_err().starts_with("expression code point size exceeds limit: size: 200000")
     );
 }
+
+#[test]
+fn what_the_library_repeats_of_an_expression_is_one_short_line_too() {
+    for text in ["x \u{1b}[2K\r", "'a\u{7}b' == '\\q'", "'\u{1b}'[0]", "{'a\\u001bb': 1}['\\u001b'] == 1"] {
+        let reason = holds(text).unwrap_err();
+        assert!(!reason.contains(char::is_control), "{reason:?}");
+    }
+    let reason = holds(&"x".repeat(50_000)).unwrap_err();
+    assert!(reason.len() < 1300 && reason.starts_with("undeclared reference to 'xxx"), "{}", reason.len());
+}
