@@ -192,7 +192,7 @@ impl FromStr for Reference {
         if !is_authority(registry) {
             return Err(ReferenceError::Registry { reference: reference(), registry: shown(registry, 200) });
         }
-        check_repository(repository, &reference)?;
+        check_repository(repository, reference)?;
         let registry = match registry.to_ascii_lowercase() {
             short if short == "docker.io" => DOCKER_HUB.to_owned(),
             other => other,
