@@ -26,6 +26,7 @@ pub(super) const LOOKUP_DOCUMENT: Target = Target {
         "{\"source\":\"\",\"outcome\":\"\"}",
         "\"requests\":{\"listed\":[],\"left_out\":0}",
         "\"wanted\":null",
+        "\"retry_after\":{\"secs\":7,\"nanos\":0}",
         "\"agreement\":{\"verdict\":\"same\",\"compared\":null,\"because\":\"NotAsked\"}",
         "\"pinned_by\":\"registry\"",
         "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
