@@ -317,7 +317,9 @@ impl<'a> Asker<'a> {
 /// What is no URL, for a message: without what would be a query, a user or a password.
 pub(super) fn broken(text: &str) -> String {
     let bare = text.split(['?', '#']).next().unwrap_or("");
-    let (scheme, rest) = bare.split_once("://").map_or(("", bare), |(scheme, rest)| (scheme, rest));
+    let is_scheme = |scheme: &str| scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    // What no scheme can be may be a user and a password.
+    let (scheme, rest) = bare.split_once("://").filter(|(scheme, _)| is_scheme(scheme)).unwrap_or(("", bare));
     let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
     let separator = if scheme.is_empty() { "" } else { "://" };
     shown(&format!("{:?}", format!("{scheme}{separator}{host}")), 100)
@@ -325,10 +327,39 @@ pub(super) fn broken(text: &str) -> String {
 
 /// A URL for a message: without a query, which may hold a signature.
 pub(super) fn without_secrets(url: &Url) -> String {
+    // What has no host has no user either: `ann:password@host` is a path, of the scheme `ann`.
+    if !url.has_host() {
+        return broken(url.as_str());
+    }
     let mut bare = url.clone();
     let _ = bare.set_username("");
     let _ = bare.set_password(None);
     bare.set_query(None);
     bare.set_fragment(None);
     shown(bare.as_str(), 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_a_url_has_no_user_no_password_and_no_query() {
+        for (text, expected) in [
+            ("https://ann:hunter2@host", "\"https://host\""),
+            ("https://host:x/path?signature=hunter2", "\"https://host:x/path\""),
+            ("ftp:ann:hunter2@://host", "\"://host\""),
+            ("ann:hunter2@host/token", "\"host/token\""),
+            ("//ann:hunter2@host", "\"host\""),
+            ("", "\"\""),
+        ] {
+            assert_eq!(broken(text), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("https://ann:hunter2@host/path?signature=hunter2#f", "https://host/path"),
+            ("ann:hunter2@host/token", "\"host/token\""),
+        ] {
+            assert_eq!(without_secrets(&Url::parse(text).unwrap()), expected, "{text}");
+        }
+    }
 }

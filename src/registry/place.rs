@@ -29,7 +29,7 @@ pub enum PlaceError {
     )]
     Private,
     /// An address that is meaningful only inside a machine or a network.
-    #[error("it is on a {kind} address, where the registry is not")]
+    #[error("it is on {} {kind} address, where the registry is not", if kind.starts_with('u') { "an" } else { "a" })]
     Internal {
         /// Which kind.
         kind: &'static str,

@@ -86,9 +86,8 @@ impl TokenService<'_> {
         // A user and a password in a URL would be sent as credentials.
         let _ = realm.set_username("");
         let _ = realm.set_password(None);
-        // What has no host has no user either: `ann:password@host` is a path, of the scheme `ann`.
-        let shown = || if realm.has_host() { without_secrets(&realm) } else { broken(self.realm) };
-        place::check(&realm, registry, Purpose::Token, settings).map_err(|source| refused(&shown(), source))?;
+        place::check(&realm, registry, Purpose::Token, settings)
+            .map_err(|source| refused(&without_secrets(&realm), source))?;
         Ok(realm)
     }
 
