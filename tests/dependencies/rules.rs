@@ -38,7 +38,7 @@ impl Rules {
             entries
                 .map(|entry| {
                     assert!(entry["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "no reason: {entry}");
-                    entry["name"].as_str().expect("a name").to_owned()
+                    entry["crate"].as_str().expect("a name").to_owned()
                 })
                 .collect()
         };
@@ -48,7 +48,7 @@ impl Rules {
             allowed: words(&rules["licenses"]["allow"]),
             exceptions: exceptions
                 .iter()
-                .map(|one| (one["name"].as_str().expect("a name").to_owned(), words(&one["allow"])))
+                .map(|one| (one["crate"].as_str().expect("a name").to_owned(), words(&one["allow"])))
                 .collect(),
             banned: reasoned(&rules["bans"]["deny"]).into_iter().collect(),
             twice: twice
@@ -153,10 +153,10 @@ fn package(name: &str, version: &str, licence: &str) -> Package {
 const RULES: &str = r#"
 [licenses]
 allow = ["MIT"]
-exceptions = [{ name = "zlib-rs", allow = ["Zlib"] }]
+exceptions = [{ crate = "zlib-rs", allow = ["Zlib"] }]
 [bans]
-deny = [{ name = "openssl", reason = "not here" }]
-skip = [{ name = "base64@0.22", reason = "others need it" }]
+deny = [{ crate = "openssl", reason = "not here" }]
+skip = [{ crate = "base64@0.22", reason = "others need it" }]
 [sources]
 allow-registry = ["https://github.com/rust-lang/crates.io-index"]
 "#;
