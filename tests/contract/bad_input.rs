@@ -71,9 +71,17 @@ const WRONG: [(&str, &str, i32, &str); 54] = [
 ];
 
 /// Flags for which no value is wrong by itself. The post file, which alone releases the next step, is a matter of
-/// `disks`; a directory of the service account, and what a node knows, are read together with `-image`.
-const ANY_VALUE_IS_RIGHT: [&str; 6] =
-    ["on_error", "result_from", "service_account_dir", "image_registry_config", "spire_socket_path", "post_file"];
+/// `disks`; a directory of the service account, and what a node knows, are read together with `-image`; a directory that can
+/// be no cache means none.
+const ANY_VALUE_IS_RIGHT: [&str; 7] = [
+    "on_error",
+    "result_from",
+    "service_account_dir",
+    "image_registry_config",
+    "image_cache_dir",
+    "spire_socket_path",
+    "post_file",
+];
 
 /// Not a step's.
 const OF_RESOLVE: [&str; 2] = ["o", "source"];
