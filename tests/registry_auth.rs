@@ -388,7 +388,7 @@ fn a_token_service_on_a_private_address_or_over_plain_http_is_not_asked() {
             "it is on a loopback address, where the registry is not",
         ),
         ("http://auth.example/token", "http://auth.example/token", "it is plain http, and the registry speaks https"),
-        ("file:///etc/passwd", "file:///etc/passwd", "it is not the URL of a host"),
+        ("file:///etc/passwd", "\"file:///etc/passwd\"", "it is not the URL of a host"),
         ("/token", "\"/token\"", "it is not the URL of a host"),
         ("", "\"\"", "it is not the URL of a host"),
         ("https://ann:pw@[::1/token?x", "\"https://[::1/token\"", "it is not the URL of a host"),
