@@ -244,8 +244,8 @@ impl Attempt<'_> {
             }
             if let (RegistryError::NotFound { .. }, Some(running @ Running { identity: Some(_), .. })) = (&error, running) {
                 reason.push_str(&format!(
-                    "; nor does it have what the container runs, {}: an image that is only on its node cannot be looked \
-                     up, give the program with -entrypoint",
+                    "; nor is what the container runs to be had there, {}: an image that is only on its node cannot be \
+                     looked up, give the program with -entrypoint",
                     shown(&running.image_id, pin::SHOWN)
                 ));
             }
