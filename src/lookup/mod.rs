@@ -263,8 +263,16 @@ fn attempt(spec: &LookupSpec, host: &Host, mask: Mask, when: When, held: Option<
         Ok(helper) => State::Asking { helper, when, held },
         Err(error) => {
             let reason = format!("the lookup's process cannot be started: {}", Cause(&error));
-            State::Done(Box::new(Err(Failure::of(&spec.image, reason))))
+            State::Done(Box::new(not_started(Failure::of(&spec.image, reason), held, is_strict(spec))))
         }
+    }
+}
+
+/// What comes of a lookup whose next child cannot be made: what was found is not lost by that, unless it will not do.
+fn not_started(failure: Failure, held: Option<Box<Found>>, strict: bool) -> Result<Found, Failure> {
+    match held {
+        Some(found) if !strict => Ok(*found),
+        Some(_) | None => Err(failure),
     }
 }
 
@@ -432,6 +440,15 @@ mod tests {
                 assert_eq!(follows(given, When::Waiting, held, is_strict), expected, "{case}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_held_is_not_lost_where_no_other_child_can_be_made() {
+        let held = || Some(Box::new(found("held", 'l')));
+        assert_eq!(not_started(failed(false, '-'), held(), false), Ok(found("held", 'l')));
+        // Nothing but what runs will do.
+        assert_eq!(not_started(failed(false, '-'), held(), true), Err(failed(false, '-')));
+        assert_eq!(not_started(failed(false, '-'), None, false), Err(failed(false, '-')));
     }
 
     #[test]
