@@ -120,7 +120,7 @@ impl Lookup<'_> {
             }
             Err(Failed::Offline) => Err(Failed::Offline),
             Err(not_had) => {
-                let NotFollowed { reason, retryable } = self.not_had(&not_had);
+                let NotFollowed { reason, retryable, .. } = self.not_had(&not_had);
                 self.asker.note_once(Note::new(POD_STATUS, reason));
                 if let (Failed::Finally(error), true) = (not_had, retryable) {
                     self.unsettled = Some(error);
@@ -225,12 +225,15 @@ impl Lookup<'_> {
     fn not_had(&self, failed: &Failed) -> NotFollowed {
         let running = self.aim.running.map(|running| shown(&running.image_id, SHOWN)).unwrap_or_default();
         let (host, repository) = (self.host(), self.reference.repository());
-        let retryable = matches!(failed, Failed::Finally(error) if matches!(error.retry(), Retry::Worthwhile));
+        let (retryable, retry_after) = match failed {
+            Failed::Finally(error) => (matches!(error.retry(), Retry::Worthwhile), error.retry_after()),
+            Failed::Refused(_) | Failed::Withheld | Failed::Unknown(_) | Failed::Offline => (false, None),
+        };
         let why = match failed {
             Failed::Refused(refusal) if refusal.status == 404 => {
                 let reason =
                     format!("the container runs {running}, which {host} does not have in {repository}: {refusal}");
-                return NotFollowed { reason, retryable };
+                return NotFollowed { reason, retryable, retry_after };
             }
             Failed::Refused(refusal) => refusal.to_string(),
             Failed::Finally(error) => chain(error),
@@ -238,7 +241,7 @@ impl Lookup<'_> {
             Failed::Unknown(_) | Failed::Offline => "the registry wants a login that is not known here".to_owned(),
         };
         let reason = format!("the container runs {running}, which cannot be had from {host} in {repository}: {why}");
-        NotFollowed { reason, retryable }
+        NotFollowed { reason, retryable, retry_after }
     }
 }
 
