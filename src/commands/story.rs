@@ -269,14 +269,15 @@ impl Story {
         }
         let Digests { index, manifest, config, repository } = &self.digests;
         // A daemon need not know every digest, and asks nobody for a credential.
-        let in_registry = manifest.is_some() && self.daemon.is_none();
+        let in_registry = self.entrypoint.is_some() && self.daemon.is_none();
         for (label, digest) in
             [("Index", index), ("Manifest", manifest), ("Config", config), ("Repository", repository)]
         {
             if let Some(digest) = digest {
                 row(label, digest)?;
             } else if in_registry && label == "Index" {
-                row(label, "none: the image is not in an index")?;
+                // What was pinned or asked for by a manifest's digest may well be in one.
+                row(label, "none: the image was not reached through one")?;
             }
         }
         self.pin.write(&mut row)?;
@@ -353,6 +354,7 @@ mod tests {
             agreement: Agreement::unknown(Because::NotReported),
             pinned_by: PinnedBy::Registry,
             not_followed: None,
+            follow_later: None,
             cache: None,
             notes: vec![Note::new("service account", "not in a cluster")],
             requests: Requests::default(),
@@ -425,6 +427,18 @@ Requests:
 Total: 7 ms
 "
         );
+    }
+
+    #[test]
+    fn an_image_that_was_reached_by_its_own_digest_is_not_said_to_be_in_no_index() {
+        let by_manifest = Found { pinned_by: PinnedBy::PodStatus, ..found(&["/app"], &[]) };
+        // Of a config's digest alone.
+        let by_config = Found { manifest_digest: None, credential: Some("a secret".to_owned()), ..by_manifest.clone() };
+        for (found, credential) in [(by_manifest, "none was needed"), (by_config, "a secret")] {
+            let text = text(&Ok(found), &[]);
+            assert!(text.contains("\nIndex       none: the image was not reached through one\n"), "{text}");
+            assert!(text.contains(&format!("\nCredential  {credential}\n")), "{text}");
+        }
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub struct Found {
     pub pinned_by: PinnedBy,
     /// Why this is not the image that kubelet reports, where it was meant to be: a warning.
     pub not_followed: Option<String>,
+    /// Where that may change: not before that much time has passed.
+    #[serde(default)]
+    pub follow_later: Option<Duration>,
     /// The directory of the cache that had the config.
     pub cache: Option<String>,
     /// What became of every source that was asked.
@@ -256,6 +259,7 @@ pub(super) mod tests {
             agreement: Agreement::unknown(Because::NotAsked),
             pinned_by: PinnedBy::Registry,
             not_followed: Some("it is not there".into()),
+            follow_later: None,
             cache: Some("/cache".into()),
             credential: Some("pull secret ci/regcred, key \"docker.io\"".into()),
             notes: vec![Note::new("service account ci/builder", "read")],

@@ -76,7 +76,7 @@ enum State {
 enum Left {
     /// A failure that time may mend.
     Failed(Failure),
-    /// What was found before kubelet said what the step's container runs.
+    /// What was found before kubelet said what the step's container runs, or while that could not be had.
     Early(Box<Found>),
 }
 
@@ -182,7 +182,7 @@ impl<'a> Lookup<'a> {
     /// What follows from the end of an attempt that was made `when`; `held` is what had been found before it.
     fn after(&mut self, ended: Ended, when: When, held: Option<Box<Found>>, now: Instant) -> State {
         let result = read(self.spec, ended);
-        let asked = result.as_ref().err().and_then(|failure| failure.retry_after);
+        let asked = result.as_ref().map_or_else(|failure| failure.retry_after, |found| found.follow_later);
         let mut left = match what_follows(result, when, held.map(|held| *held), is_strict(self.spec)) {
             Next::Done(result) => return State::Done(result),
             Next::Again(left) => left,
@@ -235,7 +235,10 @@ enum Next {
 fn what_follows(result: Result<Found, Failure>, when: When, held: Option<Found>, strict: bool) -> Next {
     match (result, when, held) {
         (result, When::Turn, _) => Next::Done(Box::new(result)),
-        (Ok(found), When::Waiting, _) if found.runtime.may_come() => Next::Again(Left::Early(Box::new(found))),
+        // Kubelet's word may come yet, or what it says runs.
+        (Ok(found), When::Waiting, _) if found.runtime.may_come() || found.follow_later.is_some() => {
+            Next::Again(Left::Early(Box::new(found)))
+        }
         (Ok(found), When::Waiting, _) => Next::Done(Box::new(Ok(found))),
         (Err(failure), When::Waiting, None) if failure.retryable => Next::Again(Left::Failed(failure)),
         (Err(failure), When::Waiting, None) => Next::Done(Box::new(Err(failure))),
@@ -263,8 +266,16 @@ fn attempt(spec: &LookupSpec, host: &Host, mask: Mask, when: When, held: Option<
         Ok(helper) => State::Asking { helper, when, held },
         Err(error) => {
             let reason = format!("the lookup's process cannot be started: {}", Cause(&error));
-            State::Done(Box::new(Err(Failure::of(&spec.image, reason))))
+            State::Done(Box::new(not_started(Failure::of(&spec.image, reason), held, is_strict(spec))))
         }
+    }
+}
+
+/// What comes of a lookup whose next child cannot be made: what was found is not lost by that, unless it will not do.
+fn not_started(failure: Failure, held: Option<Box<Found>>, strict: bool) -> Result<Found, Failure> {
+    match held {
+        Some(found) if !strict => Ok(*found),
+        Some(_) | None => Err(failure),
     }
 }
 
@@ -432,6 +443,24 @@ mod tests {
                 assert_eq!(follows(given, When::Waiting, held, is_strict), expected, "{case}");
             }
         }
+    }
+
+    #[test]
+    fn what_runs_is_asked_for_again_while_the_step_waits_where_it_may_be_had_later() {
+        let found = |later| Found { not_followed: Some("not now".into()), follow_later: later, ..found("new", 'r') };
+        let later = found(Some(Duration::ZERO));
+        assert_eq!(follows(Ok(later.clone()), When::Waiting, None, false), "again, holding new (not now)");
+        assert_eq!(follows(Ok(later.clone()), When::Turn, None, false), "done new (not now)");
+        assert_eq!(follows(Ok(found(None)), When::Waiting, Some(later), false), "done new (not now)");
+    }
+
+    #[test]
+    fn what_is_held_is_not_lost_where_no_other_child_can_be_made() {
+        let held = || Some(Box::new(found("held", 'l')));
+        assert_eq!(not_started(failed(false, '-'), held(), false), Ok(found("held", 'l')));
+        // Nothing but what runs will do.
+        assert_eq!(not_started(failed(false, '-'), held(), true), Err(failed(false, '-')));
+        assert_eq!(not_started(failed(false, '-'), None, false), Err(failed(false, '-')));
     }
 
     #[test]

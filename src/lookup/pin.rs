@@ -143,7 +143,7 @@ pub(super) fn confirmed(held: &Found, word: &RuntimeWord) -> Option<Found> {
     }
     let agreement = agreement(held, running)?;
     let pinned_by = PinnedBy::PodStatus;
-    Some(Found { runtime: word.clone(), agreement, pinned_by, not_followed: None, ..held.clone() })
+    Some(Found { runtime: word.clone(), agreement, pinned_by, not_followed: None, follow_later: None, ..held.clone() })
 }
 
 /// How a digest is one of those of an image that was found.

@@ -103,10 +103,10 @@ pub(super) async fn ask(attempt: Attempt<'_>, known: Option<RuntimeWord>) -> Res
         match asked {
             Ok(image) => match &image.not_followed {
                 None => return Ok(attempt.found(route, image, word, story)),
-                Some(NotFollowed { reason, retryable }) => {
+                Some(NotFollowed { reason, retryable, retry_after }) => {
                     let said = Note::new(named(), reason.clone());
                     story.push(said.clone());
-                    let missed = Missed { retryable: *retryable, retry_after: None };
+                    let missed = Missed { retryable: *retryable, retry_after: *retry_after };
                     without.push(Without { own: attempt.is_own(route), said, missed });
                     second_best.get_or_insert((route, image));
                 }
@@ -123,7 +123,7 @@ pub(super) async fn ask(attempt: Attempt<'_>, known: Option<RuntimeWord>) -> Res
             // That it is another image is told beside the story.
             let reason = image.not_followed.as_ref().map(|not| not.reason.clone()).unwrap_or_default();
             story.retain(|note| note.outcome != reason);
-            Ok(attempt.found(route, image, word, story))
+            Ok(Found { follow_later: follow_later(&without), ..attempt.found(route, image, word, story) })
         }
         Some(_) => {
             let failure = attempt.failure(without, word, story);
@@ -132,6 +132,13 @@ pub(super) async fn ask(attempt: Attempt<'_>, known: Option<RuntimeWord>) -> Res
         }
         None => Err(attempt.failure(without, word, story)),
     }
+}
+
+/// When it is worth asking again for what runs, if it is: where the image's own place may have it later. Any other that is
+/// dead would have the tag asked for again and again.
+fn follow_later(without: &[Without]) -> Option<Duration> {
+    let own = without.iter().filter(|without| without.own && without.missed.retryable);
+    own.map(|without| without.missed.retry_after.unwrap_or_default()).min()
 }
 
 /// A place that is asked, and what is known before.
@@ -242,10 +249,12 @@ impl Attempt<'_> {
             if let RegistryError::NoCredential { .. } = error {
                 reason.push_str(&self.hint(route));
             }
-            if let (RegistryError::NotFound { .. }, Some(running @ Running { identity: Some(_), .. })) = (&error, running) {
+            if let (RegistryError::NotFound { .. }, Some(running @ Running { identity: Some(_), .. })) =
+                (&error, running)
+            {
                 reason.push_str(&format!(
-                    "; nor does it have what the container runs, {}: an image that is only on its node cannot be looked \
-                     up, give the program with -entrypoint",
+                    "; nor is what the container runs to be had there, {}: an image that is only on its node cannot be \
+                     looked up, give the program with -entrypoint",
                     shown(&running.image_id, pin::SHOWN)
                 ));
             }
@@ -302,6 +311,7 @@ impl Attempt<'_> {
             leads_to: image.leads_to,
             pinned_by: image.pinned_by,
             not_followed: image.not_followed.map(|not| not.reason),
+            follow_later: None,
             cache: self.spec.cache_dir.as_ref().filter(|_| image.from_shelf).map(|dir| dir.display().to_string()),
             notes,
             requests: Requests::default(),

@@ -158,6 +158,7 @@ impl Attempt<'_> {
                 agreement: Agreement::unknown(Because::NotAsked),
                 pinned_by: PinnedBy::Daemon,
                 not_followed: None,
+                follow_later: None,
                 cache: None,
                 notes: Vec::new(),
                 requests: Requests::default(),

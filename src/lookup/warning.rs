@@ -111,6 +111,7 @@ mod tests {
             agreement: Agreement::unknown(Because::NotReported),
             pinned_by: PinnedBy::Registry,
             not_followed: None,
+            follow_later: None,
             cache: None,
             notes: Vec::new(),
             requests: Requests::default(),

@@ -53,7 +53,7 @@ pub async fn fetch_image_telling(
     };
     let settings = route.settings(settings);
     let asker = Asker::new(network, &settings, registry, telling);
-    let mut lookup = Lookup { asker, reference, api: &route.api, aim, reached: false, root: None };
+    let mut lookup = Lookup { asker, reference, api: &route.api, aim, reached: false, root: None, unsettled: None };
     lookup.with_each(keychain).await.inspect_err(|error| lookup.asker.note_failure(error))
 }
 
@@ -68,6 +68,8 @@ pub(super) struct Lookup<'a> {
     pub(super) reached: bool,
     /// The challenges of the API's root, once they were asked for.
     pub(super) root: Option<Vec<Challenge>>,
+    /// Why it is not known for now whether the registry has what the container runs, where the reference leads nowhere.
+    pub(super) unsettled: Option<RegistryError>,
 }
 
 impl Lookup<'_> {
@@ -99,14 +101,14 @@ impl Lookup<'_> {
             let source = credential.as_ref().map_or("without a credential", |credential| &credential.source);
             let outcome = match self.image(&mut session).await {
                 Ok(image) => {
-                    let used = credential.as_ref().filter(|_| session.shown && session.asks);
-                    if tried > 0 && session.asks {
+                    let used = credential.as_ref().filter(|_| session.shown && session.given);
+                    if tried > 0 && session.given {
                         let outcome = if used.is_some() || credential.is_none() { "accepted" } else { "not needed" };
                         self.asker.notes.push(Note::new(source, format!("{outcome} by {}", self.host())));
                     }
                     return Ok(FetchedImage { credential: used.map(|credential| credential.source.clone()), ..image });
                 }
-                Err(Failed::Finally(error)) => return Err(error),
+                Err(Failed::Finally(error)) => return Err(self.settled(error)),
                 Err(Failed::Refused(refusal)) => {
                     let outcome = format!("refused: {refusal}");
                     refusals.push(*refusal);
@@ -130,8 +132,21 @@ impl Lookup<'_> {
                 self.asker.notes.push(Note::new(source, outcome));
             }
             if credential.is_none() {
-                return Err(self.denied(refusals, unknown, tried - withheld, withheld));
+                let denied = self.denied(refusals, unknown, tried - withheld, withheld);
+                return Err(self.settled(denied));
             }
+        }
+    }
+
+    /// What the lookup fails of. That the reference leads nowhere is not the end while what runs may be there later.
+    fn settled(&mut self, error: RegistryError) -> RegistryError {
+        let is_about_the_image = error.is_about_the_image() || matches!(error, RegistryError::NotFound { .. });
+        match self.unsettled.take() {
+            Some(unsettled) if is_about_the_image => {
+                self.asker.note_once(Note::failed(self.host(), &error));
+                unsettled
+            }
+            Some(_) | None => error,
         }
     }
 

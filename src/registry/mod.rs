@@ -162,6 +162,8 @@ pub struct NotFollowed {
     pub reason: String,
     /// Whether asking again may help.
     pub retryable: bool,
+    /// The pause that the registry asks for.
+    pub retry_after: Option<Duration>,
 }
 
 /// Why a registry said nothing of use about an image.

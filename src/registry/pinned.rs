@@ -86,7 +86,7 @@ impl Lookup<'_> {
         let not_had = match self.by_digest(session, running, Some(&root)).await {
             Ok((image, kind)) => return Ok(followed(image, kind, running, Some(&answer))),
             Err(Failed::Offline) => return Err(Failed::Offline),
-            Err(not_had) => self.not_had(not_had),
+            Err(not_had) => self.not_had(&not_had),
         };
         let leaf = match leaf {
             Some(leaf) => leaf,
@@ -107,7 +107,11 @@ impl Lookup<'_> {
             // Whoever cannot be asked, or not any more, need not be where what runs is on the shelf.
             let asked = matches!(failed, Failed::Finally(_));
             let shelved = if asked { self.by_digest(&mut Session::offline(), running, root).await.ok() } else { None };
-            return shelved.map(|(image, kind)| followed(image, kind, running, None)).ok_or(failed);
+            let Some((image, kind)) = shelved else { return Err(failed) };
+            if let Failed::Finally(error) = &failed {
+                self.asker.note_once(Note::failed(self.host(), error));
+            }
+            return Ok(followed(image, kind, running, None));
         }
         match self.by_digest(session, running, root).await {
             Ok((image, kind)) => {
@@ -116,8 +120,11 @@ impl Lookup<'_> {
             }
             Err(Failed::Offline) => Err(Failed::Offline),
             Err(not_had) => {
-                let NotFollowed { reason, .. } = self.not_had(not_had);
+                let NotFollowed { reason, retryable, .. } = self.not_had(&not_had);
                 self.asker.note_once(Note::new(POD_STATUS, reason));
+                if let (Failed::Finally(error), true) = (not_had, retryable) {
+                    self.unsettled = Some(error);
+                }
                 Err(failed)
             }
         }
@@ -215,23 +222,26 @@ impl Lookup<'_> {
     }
 
     /// Why what runs is not to be had here.
-    fn not_had(&self, failed: Failed) -> NotFollowed {
+    fn not_had(&self, failed: &Failed) -> NotFollowed {
         let running = self.aim.running.map(|running| shown(&running.image_id, SHOWN)).unwrap_or_default();
         let (host, repository) = (self.host(), self.reference.repository());
-        let retryable = matches!(&failed, Failed::Finally(error) if matches!(error.retry(), Retry::Worthwhile));
+        let (retryable, retry_after) = match failed {
+            Failed::Finally(error) => (matches!(error.retry(), Retry::Worthwhile), error.retry_after()),
+            Failed::Refused(_) | Failed::Withheld | Failed::Unknown(_) | Failed::Offline => (false, None),
+        };
         let why = match failed {
             Failed::Refused(refusal) if refusal.status == 404 => {
                 let reason =
                     format!("the container runs {running}, which {host} does not have in {repository}: {refusal}");
-                return NotFollowed { reason, retryable };
+                return NotFollowed { reason, retryable, retry_after };
             }
             Failed::Refused(refusal) => refusal.to_string(),
-            Failed::Finally(error) => chain(&error),
+            Failed::Finally(error) => chain(error),
             Failed::Withheld => "no credential is shown over plain http".to_owned(),
             Failed::Unknown(_) | Failed::Offline => "the registry wants a login that is not known here".to_owned(),
         };
         let reason = format!("the container runs {running}, which cannot be had from {host} in {repository}: {why}");
-        NotFollowed { reason, retryable }
+        NotFollowed { reason, retryable, retry_after }
     }
 }
 

@@ -29,8 +29,8 @@ pub(super) struct Session<'c> {
     met: Option<Challenge>,
     /// Whether nobody is asked: what is not on the shelf is not there.
     offline: bool,
-    /// Whether anybody was asked.
-    pub(super) asks: bool,
+    /// Whether the registry has given anything: until then nobody knows what it makes of the credential.
+    pub(super) given: bool,
 }
 
 /// Why one pass failed.
@@ -73,7 +73,7 @@ impl<'c> Session<'c> {
             Proof::RegistryToken(token) => bearer(token),
             Proof::IdentityToken(_) => None,
         });
-        Self { credential, shown: authorization.is_some(), authorization, met: None, offline: false, asks: false }
+        Self { credential, shown: authorization.is_some(), authorization, met: None, offline: false, given: false }
     }
 
     pub(super) fn is_offline(&self) -> bool {
@@ -82,7 +82,7 @@ impl<'c> Session<'c> {
 
     /// Nobody asks nobody.
     pub(super) fn offline() -> Self {
-        Self { credential: None, shown: false, authorization: None, met: None, offline: true, asks: false }
+        Self { credential: None, shown: false, authorization: None, met: None, offline: true, given: false }
     }
 }
 
@@ -129,7 +129,6 @@ impl Lookup<'_> {
         if session.offline {
             return Err(Failed::Offline);
         }
-        session.asks = true;
         let path = format!("{}/{}/{kind}/{identifier}", self.api.path, self.reference.repository());
         let accept = (what == What::Manifest).then_some(ACCEPT);
         let mut challenges = 0;
@@ -142,6 +141,7 @@ impl Lookup<'_> {
             let withheld = proves && self.withholds();
             session.shown &= !withheld;
             if answer.status.is_success() {
+                session.given = true;
                 return Ok(answer);
             }
             // What somebody else may see who only listens is no proof: the pass without a credential is the next.

@@ -155,6 +155,7 @@ mod tests {
             agreement: Agreement::unknown(Because::NotReported),
             pinned_by: PinnedBy::Registry,
             not_followed: None,
+            follow_later: None,
             cache: None,
             notes: vec![Note::new("service account", "not in a cluster")],
             requests: Requests::default(),

@@ -131,6 +131,38 @@ fn a_registry_that_has_been_asked_too_often_is_not_needed_where_what_runs_is_in_
 }
 
 #[test]
+fn a_registry_that_gives_nothing_has_accepted_no_credential_and_is_told_with_what_it_said() {
+    for login in [Login::Basic, Login::Bearer] {
+        let documents = Documents::new(Shape::Index, "app");
+        let (place, dir) = known(login, &documents);
+        place.heads(|_, _| Answer::new(429).header("Retry-After", "7"));
+        let reported = place.named(&documents.root.digest().to_string());
+        let image = place.lookup().cache(dir.path()).running(&reported).image();
+        assert_eq!((image.from_shelf, image.credential), (true, None), "{login:?}");
+        let notes: Vec<String> = image.notes.iter().map(ToString::to_string).collect();
+        assert!(notes.iter().all(|note| !note.contains("accepted") && !note.contains("not needed")), "{notes:#?}");
+        assert!(notes.iter().any(|note| note.contains("has been asked too often")), "{notes:#?}");
+    }
+}
+
+#[test]
+fn what_runs_is_not_given_up_with_its_tag_while_the_registry_cannot_say_whether_it_is_there() {
+    for login in Login::ALL {
+        let documents = Documents::new(Shape::Single, "app");
+        let place = Place::new(login, &documents);
+        place.loses(&tag_path("1"));
+        place.odd(&documents.root.manifest_path(), Answer::new(429).header("Retry-After", "60"));
+        let reported = place.named(&documents.root.digest().to_string());
+        let failed = place.lookup().running(&reported).made().unwrap_err();
+        let error = &failed.error;
+        assert!(matches!(error, RegistryError::TooManyRequests { .. }), "{login:?}: {error}");
+        assert_eq!(error.retry_after().map(|pause| pause.as_secs()), Some(60));
+        // The tag's end is told beside it.
+        assert!(failed.notes.iter().any(|note| note.outcome.contains("404")), "{:?}", failed.notes);
+    }
+}
+
+#[test]
 fn a_tag_that_has_moved_is_fetched_anew() {
     for login in Login::ALL {
         for shape in Shape::ALL {

@@ -41,6 +41,7 @@ fn found() -> Found {
         agreement: Agreement::unknown(Because::NotAsked),
         pinned_by: PinnedBy::Registry,
         not_followed: None,
+        follow_later: None,
         cache: None,
         notes: vec![Note::new("service account", "not in a cluster")],
         requests: Requests::default(),

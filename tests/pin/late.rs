@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::kube_api::{KubeApi, Late};
-use crate::server::Reply;
+use crate::server::{Answer, Reply};
 use crate::step::{Ended, Step, eventually};
 use crate::world::{
     Content, GET_POD, World, failed, looked_up, ran, ran_silently, ran_with_warning, reads, says, unreadable, verdict,
@@ -104,6 +104,31 @@ fn a_late_status_that_is_another_image_of_the_tags_index_is_followed() {
         .turn("the chosen image is asked for", || world.asked(&registry).contains(&"blobs/<old config>".to_owned()));
     ran_silently(&ended, &old);
     says(&ended, &verdict("same", Some("manifest"), "pod-status"));
+}
+
+#[test]
+fn what_runs_is_asked_for_again_while_the_step_waits_if_the_registry_failed_at_it() {
+    let (world, old, new) = World::of_two();
+    let failing = Answer::new(405);
+    let registry = world.serve(Content::tagged(&new).image(&old).odd_at_first(&old.index, failing));
+    let api = world.pod(&world.named(&old.index));
+    let step = Waiting::start(&world, &api, &[]);
+    let ended =
+        step.turn("the old image is asked for", || world.asked(&registry).contains(&"blobs/<old config>".to_owned()));
+    ran_silently(&ended, &old);
+    says(&ended, &verdict("moved", Some("index"), "pod-status"));
+}
+
+#[test]
+fn at_the_turn_what_the_registry_failed_at_is_not_asked_for_again() {
+    let (world, old, new) = World::of_two();
+    let failing = Answer::new(429).header("Retry-After", "60");
+    let registry = world.serve(Content::tagged(&new).odd(format!("manifests/{}", old.index), failing));
+    let api = world.pod(&world.named(&old.index));
+    let step = Waiting::start(&world, &api, &[]);
+    let ended = step.turn("the tag's image is there", || world.asked(&registry).contains(&AS_EVER[2].to_owned()));
+    ran_with_warning(&ended, &new, &[&old.index, "has been asked too often"]);
+    assert_eq!(world.asked(&registry), [AS_EVER[0], "manifests/<old index>", AS_EVER[1], AS_EVER[2]]);
 }
 
 #[test]

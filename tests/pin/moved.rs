@@ -302,6 +302,24 @@ fn an_image_that_is_nowhere_but_on_the_node_is_a_sentence_that_says_both() {
 }
 
 #[test]
+fn an_image_that_the_registry_refuses_to_name_is_not_said_to_be_on_its_node_alone() {
+    for (reply, sentence) in [
+        (Answer::new(429).header("Retry-After", "60"), "has been asked too often"),
+        // Nothing that would pass: what runs is not to be had, for the reason that is told.
+        (Answer::new(403), "nor is what the container runs to be had there"),
+    ] {
+        let mut world = World::new();
+        let old = world.image("old");
+        let gone = Content::default().lacks("manifests/v1").odd(format!("manifests/{}", old.index), reply);
+        let registry = world.serve(gone);
+        let ended = world.run(&world.pod(&world.named(&old.index)), &[]);
+        failed(&ended, &[sentence, &old.index, "404", "cannot be had from"]);
+        assert!(!ended.stderr.contains("nor does it have"), "{}", ended.stderr);
+        assert_eq!(world.asked(&registry), ["manifests/v1", "manifests/<old index>"]);
+    }
+}
+
+#[test]
 fn an_image_of_another_repository_is_looked_for_in_its_own_and_nowhere_else() {
     let (world, old, new) = World::of_two();
     let registry = world.serve(Content::tagged(&new).image(&old));

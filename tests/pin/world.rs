@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
@@ -54,6 +56,8 @@ pub struct Content(BTreeMap<String, Has>);
 enum Has {
     Blob(String),
     Reply(Reply),
+    /// That once, and then the blob.
+    AtFirst(Arc<AtomicBool>, Reply, String),
 }
 
 impl World {
@@ -269,6 +273,13 @@ impl Content {
         self
     }
 
+    /// Something else than a manifest, when that is asked for for the first time.
+    pub fn odd_at_first(mut self, digest: &str, reply: impl Into<Reply>) -> Self {
+        let has = Has::AtFirst(Arc::default(), reply.into(), digest.to_owned());
+        self.0.insert(format!("manifests/{digest}"), has);
+        self
+    }
+
     /// The registry is asked for this, and has it not.
     pub fn lacks(self, path: impl Into<String>) -> Self {
         let body = json!({"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]});
@@ -279,7 +290,8 @@ impl Content {
         let path = request.path().strip_prefix(&format!("/v2/{REPOSITORY}/"));
         match path.filter(|_| request.method == "GET").and_then(|path| Some((path, self.0.get(path)?))) {
             Some((_, Has::Reply(reply))) => reply.clone(),
-            Some((path, Has::Blob(digest))) => {
+            Some((_, Has::AtFirst(seen, reply, _))) if !seen.swap(true, Ordering::Relaxed) => reply.clone(),
+            Some((path, Has::Blob(digest) | Has::AtFirst(_, _, digest))) => {
                 let body = blob(digest);
                 let media_type = match serde_json::from_slice::<Value>(&body) {
                     Ok(document) if path.starts_with("manifests/") => document["mediaType"].as_str().map(str::to_owned),

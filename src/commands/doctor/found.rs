@@ -64,6 +64,7 @@ mod tests {
             agreement: Agreement::unknown(Because::NotAsked),
             pinned_by: PinnedBy::Registry,
             not_followed: None,
+            follow_later: None,
             cache: None,
             notes: Vec::new(),
             requests: Requests::default(),
