@@ -97,6 +97,8 @@ impl Podman {
     fn tool(&self, name: &str) -> Command {
         let mut command = tool(name);
         command
+            // Where a container runs out of memory, its monitor leaves a file in the directory that it was started in.
+            .current_dir(self.dir.path())
             .env("CONTAINERS_CONF", self.dir.path().join("containers.conf"))
             .env("CONTAINERS_STORAGE_CONF", self.dir.path().join("storage.conf"));
         command
