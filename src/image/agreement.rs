@@ -60,19 +60,22 @@ pub struct Within {
     closed: bool,
     /// Whether somebody else may have chosen another for the same platform.
     rivals: bool,
-    manifest: Digest,
+    /// None where none is for the platform.
+    manifest: Option<Digest>,
     config: Option<Digest>,
 }
 
 impl Within {
-    /// What an index has, from which `manifest` was chosen for a platform; `config` is its config, if it was read.
+    /// What an index has, from which `manifest` was chosen for a platform, if any is for that; `config` is its config, if it
+    /// was read.
     #[must_use]
-    pub fn of(index: &Index, platform: &Platform, manifest: Digest, config: Option<Digest>) -> Self {
+    pub fn of(index: &Index, platform: &Platform, manifest: impl Into<Option<Digest>>, config: Option<Digest>) -> Self {
+        let manifest = manifest.into();
         let candidates = index.candidates(platform);
         Self {
             children: index.images().map(|image| image.descriptor.digest).collect(),
             closed: index.images().all(|image| image.platform.is_some()),
-            rivals: candidates.iter().any(|candidate| candidate.descriptor.digest != manifest),
+            rivals: candidates.iter().any(|candidate| Some(candidate.descriptor.digest) != manifest),
             manifest,
             config,
         }
@@ -195,7 +198,8 @@ fn index(running: &Digest, answer: &Answer) -> Agreement {
 /// A manifest with the manifest, or with every image of the index.
 fn manifest(running: &Digest, answer: &Answer) -> Agreement {
     match answer {
-        Answer::Manifest { manifest, .. } | Answer::Index { within: Some(Within { manifest, .. }), .. }
+        Answer::Manifest { manifest, .. }
+        | Answer::Index { within: Some(Within { manifest: Some(manifest), .. }), .. }
             if manifest == running =>
         {
             Agreement::same(Kind::Manifest, Because::SameManifest)

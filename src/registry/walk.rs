@@ -82,8 +82,7 @@ impl Root {
                 let first = || index.candidates(wanted).first().map(|candidate| candidate.descriptor.digest);
                 let manifest = chosen.and_then(|leaf| leaf.manifest).or_else(first);
                 let config = chosen.map(|leaf| leaf.config);
-                let within = manifest.map(|manifest| Within::of(index, wanted, manifest, config));
-                LedTo::Index { index: self.digest, within }
+                LedTo::Index { index: self.digest, within: Some(Within::of(index, wanted, manifest, config)) }
             }
         }
     }

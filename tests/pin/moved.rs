@@ -153,6 +153,19 @@ fn in_a_pinned_index_the_platform_is_chosen_as_ever() {
 }
 
 #[test]
+fn an_image_of_the_tags_index_is_the_same_also_where_the_index_has_none_for_the_platform_that_is_wanted() {
+    let (world, old, new) = World::of_two();
+    let registry = world.serve(Content::tagged(&new).image(&old));
+    for (image, word) in [(&new, "same"), (&old, "moved")] {
+        let api = world.pod(&world.named(&image.manifest));
+        let ended = world.run(&api, &["-image_platform", "linux/riscv64"]);
+        ran_silently(&ended, image);
+        says(&ended, &verdict(word, Some("manifest"), "pod-status"));
+    }
+    assert_eq!(world.asked(&registry)[..2], ["manifests/v1", "manifests/<new manifest>"]);
+}
+
+#[test]
 fn a_pinned_index_without_this_platform_leaves_the_tags_image_and_a_warning() {
     let (mut world, old, new) = World::of_two();
     let foreign = world.index("foreign", &old.children[1..]);

@@ -95,6 +95,15 @@ enum Unasked {
 
 impl Unasked {
     fn rows(self) -> Vec<Row> {
+        // Where an image is named, another name would not help.
+        let clock = Check::Clock.not_checked(
+            "no registry was asked for its time",
+            match &self {
+                Self::NoImage { fix, .. } => fix,
+                Self::Broken { .. } => "see the line of the registry",
+                Self::Proxy(_) => "see the line of the proxy",
+            },
+        );
         let (row, proxies) = match self {
             Self::NoImage { reason, fix, proxies } => (Check::Registry.not_checked(reason, fix), Ok(proxies)),
             Self::Broken { reason, fix, proxies } => (Check::Registry.problem(reason, fix), Ok(proxies)),
@@ -105,8 +114,6 @@ impl Unasked {
                 (row, Err(Check::Proxy.problem(reason, fix)))
             }
         };
-        let clock =
-            Check::Clock.not_checked("no registry was asked for its time", "name an image: entrypoint doctor IMAGE");
         let mut rows = match proxies {
             Ok(found) => proxies_of(&found),
             Err(row) => vec![row],
@@ -354,6 +361,19 @@ mod tests {
             addresses: addresses.map(|address| vec![address.parse().unwrap()]).map_err(str::to_owned),
             reached,
             ours: 10_000,
+        }
+    }
+
+    #[test]
+    fn whoever_has_named_an_image_is_not_told_to_name_one_for_the_clock() {
+        let (proxies, reason) = (Vec::new, || "no".to_owned());
+        for (unasked, fix) in [
+            (Unasked::NoImage { reason: reason(), fix: "do this", proxies: proxies() }, "do this"),
+            (Unasked::Broken { reason: reason(), fix: "mend it", proxies: proxies() }, "see the line of the registry"),
+            (Unasked::Proxy(reason()), "see the line of the proxy"),
+        ] {
+            let clock = unasked.rows().into_iter().find(|row| row.check == Check::Clock).unwrap();
+            assert_eq!(clock.fix.as_deref(), Some(fix));
         }
     }
 
