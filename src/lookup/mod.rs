@@ -123,6 +123,8 @@ impl<'a> Lookup<'a> {
     /// The step's turn has come. If what has been tried did not help for now, one last attempt is made at once. What was
     /// found without kubelet's word is used as it is, unless nothing but that will do.
     pub fn turn(&mut self) {
+        // What a child has just brought counts.
+        let _ = self.advance(Instant::now());
         self.turn = true;
         let next = match &mut self.state {
             State::Asking { held, .. } if !is_strict(self.spec) => {

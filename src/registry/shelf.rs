@@ -66,7 +66,7 @@ impl Shelf {
         if let Turn::Taken = turn {
             let waited = self.patience;
             let outcome =
-                format!("somebody else has been looking up the same for {waited:?}: not waited for any longer");
+                format!("somebody else has held the lock of this lookup for {waited:?}: not waited for any longer");
             self.note(notes, outcome);
         }
         self.settle(turn, notes);

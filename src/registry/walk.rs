@@ -197,7 +197,7 @@ impl Lookup<'_> {
     }
 
     /// Whether the registry shows a document to whoever asks, by the head of it. One that speaks of another document says
-    /// nothing of this one.
+    /// nothing of this one, and whoever it sends strangers to (a login page) says nothing unless it names the document.
     async fn is_shown(
         &mut self,
         session: &mut Session<'_>,
@@ -206,7 +206,7 @@ impl Lookup<'_> {
         what: What,
     ) -> Result<bool, Failed> {
         let head = self.head(session, kind, &digest.to_string(), what).await?;
-        Ok(head.is_some_and(|head| head.digest().is_none_or(|told| told == *digest)))
+        Ok(head.is_some_and(|head| head.digest().map_or(head.own, |told| told == *digest)))
     }
 
     /// Whether the pod's own status reports this digest for the very repository that is asked for it.

@@ -96,7 +96,7 @@ fn a_lock_that_is_held_for_ever_costs_nothing_where_the_image_is_there_and_else_
     assert_eq!(asked(&registry), ["GET config", "GET v1", "HEAD v1"]);
     // Where there is nothing in the cache, it is fetched.
     fs::remove_dir_all(world.cache().join("blobs")).unwrap();
-    world.resolve(&registry, "v1").says(&["somebody else has been looking up the same for "]);
+    world.resolve(&registry, "v1").says(&["somebody else has held the lock of this lookup for "]);
     assert_eq!(asked(&registry).len(), 6);
     drop(lock);
 }
@@ -113,14 +113,14 @@ fn a_lock_that_is_held_for_ever_does_not_take_all_the_time_of_a_lookup_that_has_
     let mut resolve = world.command(&registry, "v1", &world.cache());
     let short = told(resolve.args(["-image_lookup_timeout", "2s"]));
     short.is_right();
-    short.says(&["somebody else has been looking up the same for ", "ms: not waited for any longer"]);
+    short.says(&["somebody else has held the lock of this lookup for ", "ms: not waited for any longer"]);
     // Nor that of the first of several places.
     fs::remove_dir_all(world.cache().join("blobs")).unwrap();
     let mut resolve = world.command(&registry, "v1", &world.cache());
     let map = format!("{0}={0}/elsewhere", registry.host());
     let shared = told(resolve.args(["-image_lookup_timeout", "4s", "-image_registry_map", &map]));
     shared.is_right();
-    shared.says(&["somebody else has been looking up the same for ", "ms: not waited for any longer"]);
+    shared.says(&["somebody else has held the lock of this lookup for ", "ms: not waited for any longer"]);
     assert_eq!(shared.story["found_at"]["because"], "-image_registry_map", "{:#}", shared.story);
     drop(lock);
 }
