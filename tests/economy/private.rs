@@ -5,7 +5,7 @@ use entrypoint::credential::Credential;
 use crate::images::{Blob, REPOSITORY, tag_path};
 use crate::lookup::user;
 use crate::place::{Documents, Login, Place, Shape};
-use crate::server::Answer;
+use crate::server::{Answer, Bound, Request, Server};
 
 const OWN: &str = "0b1c2d3e-0000-4000-8000-000000000001";
 const OTHER: &str = "0b1c2d3e-0000-4000-8000-000000000002";
@@ -133,4 +133,17 @@ fn a_pod_whose_credential_was_taken_away_has_what_it_had_by_its_digest_and_no_ta
     assert!(lookup.clone().of(&documents.root).image().from_shelf);
     assert_eq!(place.asked(), [""; 0]);
     lookup.failure();
+}
+
+#[test]
+fn a_login_page_elsewhere_that_strangers_are_sent_to_shows_nobodys_right() {
+    let (place, documents, dir) = private(Login::Anonymous, Shape::Single);
+    let page = Server::handler(Bound::new(), Some(place.setup.tls.clone()), |_: &Request| Answer::new(200));
+    let login = page.url("/login");
+    place.heads(move |_, _| Answer::new(302).header("Location", login.clone()));
+    let path = format!("/v2/{REPOSITORY}/manifests/{}", documents.root.digest());
+    place.odd(&path, Answer::new(401));
+    let failure = place.lookup().of(&documents.root).cache(dir.path()).pod(OTHER).failure();
+    assert!(failure.contains("wants a login"), "{failure}");
+    assert_eq!(page.requests().len(), 1, "the page was seen");
 }
