@@ -25,7 +25,6 @@ pub struct Rules {
     banned: BTreeSet<String>,
     /// Name and the beginning of a version.
     twice: BTreeSet<(String, String)>,
-    registries: BTreeSet<String>,
 }
 
 impl Rules {
@@ -57,13 +56,12 @@ impl Rules {
                     (name.to_owned(), version.to_owned())
                 })
                 .collect(),
-            registries: words(&rules["sources"]["allow-registry"]),
         }
     }
 
     /// What is wrong with these packages, and which rules none of them needs.
     pub fn complaints(&self, packages: &[Package]) -> Vec<String> {
-        [self.licences(packages), self.bans(packages), self.versions(packages), self.sources(packages)].concat()
+        [self.licences(packages), self.bans(packages), self.versions(packages), Self::sources(packages)].concat()
     }
 
     fn licences(&self, packages: &[Package]) -> Vec<String> {
@@ -116,11 +114,14 @@ impl Rules {
         complaints
     }
 
-    fn sources(&self, packages: &[Package]) -> Vec<String> {
+    /// One registry, which is cargo's own unless somebody has put a mirror in its place, and nothing from anywhere else.
+    fn sources(packages: &[Package]) -> Vec<String> {
+        let registry =
+            packages.iter().filter_map(|package| package.source.as_ref()).find(|it| it.starts_with("registry+"));
         let mut complaints = Vec::new();
         for Package { name, version, source, .. } in packages {
             let Some(source) = source else { continue };
-            if !source.strip_prefix("registry+").is_some_and(|registry| self.registries.contains(registry)) {
+            if Some(source) != registry {
                 complaints.push(format!("{name} {version}: from {source}"));
             }
         }
@@ -146,7 +147,7 @@ fn json(value: &DeValue<'_>) -> Value {
 }
 
 fn package(name: &str, version: &str, licence: &str) -> Package {
-    let source = Some("registry+https://github.com/rust-lang/crates.io-index".to_owned());
+    let source = Some("registry+https://index.example".to_owned());
     Package { name: name.to_owned(), version: version.to_owned(), licence: licence.to_owned(), source }
 }
 
@@ -157,8 +158,6 @@ exceptions = [{ crate = "zlib-rs", allow = ["Zlib"] }]
 [bans]
 deny = [{ crate = "openssl", reason = "not here" }]
 skip = [{ crate = "base64@0.22", reason = "others need it" }]
-[sources]
-allow-registry = ["https://github.com/rust-lang/crates.io-index"]
 "#;
 
 #[test]
@@ -167,8 +166,10 @@ fn what_is_against_the_rules_is_told() {
     let usual =
         [package("zlib-rs", "1.0.0", "Zlib"), package("base64", "0.22.1", "MIT"), package("base64", "0.23.0", "MIT")];
     let git = Package { source: Some("git+https://example.org/x".to_owned()), ..package("x", "1.0.0", "MIT") };
+    let elsewhere = Some("registry+https://other.example".to_owned());
+    let elsewhere = Package { source: elsewhere, ..package("x", "1.0.0", "MIT") };
     let own = Package { source: None, ..package("own", "1.0.0", "MIT") };
-    let cases: [(&[Package], &[&str]); 9] = [
+    let cases: [(&[Package], &[&str]); 10] = [
         (&[], &[]),
         (&[own], &[]),
         (&[package("x", "1.0.0", "MIT OR GPL-3.0-only")], &[]),
@@ -187,6 +188,7 @@ fn what_is_against_the_rules_is_told() {
         ),
         (&[package("base64", "0.21.0", "MIT")], &[r#"base64: more than one version: ["0.21.0", "0.23.0"]"#]),
         (&[git], &["x 1.0.0: from git+https://example.org/x"]),
+        (&[elsewhere], &["x 1.0.0: from registry+https://other.example"]),
     ];
     for (added, expected) in cases {
         assert_eq!(Rules::read(RULES).complaints(&[&usual, added].concat()), expected, "{added:?}");
