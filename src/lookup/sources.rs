@@ -25,7 +25,8 @@ pub(super) async fn ask(attempt: Attempt<'_>, mut known: Option<RuntimeWord>) ->
         let later = attempt.spec.sources.get(index + 1..).unwrap_or_default();
         let until = attempt.until - reserved(left, later);
         let asked = match source {
-            ImageSource::Registry => places::ask(Attempt { until, ..attempt }, known.clone()).await,
+            // In a box: what it awaits is too deep for the compiler to lay out as a part of this.
+            ImageSource::Registry => Box::pin(places::ask(Attempt { until, ..attempt }, known.clone())).await,
             ImageSource::Docker => Attempt { until, ..attempt }.ask_daemon(known.clone()).await,
         };
         match asked {
