@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::image::agreement::{Answer, Kind};
-use crate::image::{Agreement, JsonError, LeadsTo, PinnedBy, Running};
+use crate::image::{Agreement, JsonError, LeadsTo, PinnedBy, Reference, Running};
 use crate::note::Note;
 use crate::trace::Requests;
 
@@ -60,6 +60,12 @@ pub struct Found {
 }
 
 impl Found {
+    /// The registry that the image names.
+    #[must_use]
+    pub fn registry(&self) -> String {
+        self.image.parse().map_or_else(|_| self.image.clone(), |image: Reference| image.registry().to_owned())
+    }
+
     /// The same, now that it is known that something else runs, which cannot be had.
     pub(super) fn without_what_runs(self, failure: Failure) -> Self {
         match *failure.runtime {

@@ -1,7 +1,7 @@
 //! The warning where a command is not that of the image which the container runtime runs, or is not known to be: pure.
 
 use super::document::{Found, RuntimeWord};
-use crate::image::{PinnedBy, Reference};
+use crate::image::PinnedBy;
 use crate::quote::OneLine;
 use crate::spec::ImagePin;
 
@@ -61,15 +61,10 @@ fn instead(found: &Found) -> String {
         }
         (PinnedBy::Registry | PinnedBy::Daemon, None, Some(at)) => format!("what {at} has now"),
         (PinnedBy::Registry | PinnedBy::Daemon, None, None) => {
-            format!("what {} has under that name now", registry_of(&found.image))
+            format!("what {} has under that name now", found.registry())
         }
     };
     what + &digest
-}
-
-/// The registry of a canonical reference.
-fn registry_of(image: &str) -> String {
-    image.parse().map_or_else(|_| image.to_owned(), |reference: Reference| reference.registry().to_owned())
 }
 
 #[cfg(test)]

@@ -97,13 +97,8 @@ fn source(found: &Found) -> Source {
         Found { daemon: Some(address), .. } => Source::Daemon { address: address.clone() },
         Found { cache: Some(directory), .. } => Source::Cache { directory: directory.clone() },
         Found { found_at: Some(at), .. } => Source::Mirror { image: at.image.clone(), because: at.because.clone() },
-        Found { image, .. } => Source::Registry { registry: registry_of(image) },
+        Found { .. } => Source::Registry { registry: found.registry() },
     }
-}
-
-/// The registry of a canonical reference.
-fn registry_of(image: &str) -> String {
-    image.parse().map_or_else(|_| image.to_owned(), |reference: Reference| reference.registry().to_owned())
 }
 
 #[cfg(test)]
