@@ -54,7 +54,6 @@ pub mod run;
 pub mod setup;
 pub mod spec;
 pub mod step;
-#[expect(unsafe_code, reason = "the only room in which unsafe code is allowed; each block states its reason")]
 pub mod sys;
 pub mod trace;
 

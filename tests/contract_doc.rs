@@ -208,6 +208,6 @@ fn flags_and_tests_are_read_from_sources_as_they_are_written() {
         valued("a", "X"), valued(POST, "PATH"), boolean("b"), fn valued<T>( #[cfg(test)] valued("c")"#;
     let flags = ["a", "b", "post_file", "ssh-git"].map(str::to_owned);
     assert_eq!(defined_flags(source), flags.into());
-    let source = "#[test]\nfn one() {}\nfn none() {}\n    #[test]\n    #[ignore]\n    fn two() {}";
+    let source = "#[test]\nfn one() {}\nfn none() {}\n    #[test]\n    #[cfg(unix)]\n    fn two() {}";
     assert_eq!(names_of_tests(source), ["one", "two"]);
 }

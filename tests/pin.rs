@@ -32,6 +32,8 @@ mod schema;
 mod server;
 #[path = "support/skip.rs"]
 mod skip;
+#[path = "pin/sources.rs"]
+mod sources;
 #[path = "support/step.rs"]
 mod step;
 #[path = "support/tls.rs"]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::words::{exec_form, one_line, shell_line, visible};
+use super::words::{exec_form, json_lines, one_line, shell_line, written};
 use crate::image::agreement::Kind;
 use crate::image::{LeadsTo, Match, PinnedBy};
 use crate::lookup::{Failure, Found, FoundAt, RuntimeWord};
@@ -224,17 +224,12 @@ impl Story {
 
     /// One JSON object, on lines of its own.
     pub(super) fn json(&self) -> String {
-        let json = serde_json::to_string_pretty(self);
-        // A value of text, lists and numbers is always JSON.
-        json.map(|json| visible(&json) + "\n").unwrap_or_default()
+        json_lines(self)
     }
 
     /// Lines for people. Columns are aligned, and nothing is cut.
     pub(super) fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String cannot fail.
-        let _ = self.write(&mut text);
-        text
+        written(|text| self.write(text))
     }
 
     fn write(&self, text: &mut String) -> fmt::Result {
@@ -333,31 +328,21 @@ mod tests {
     use super::*;
     use crate::image::agreement::Because;
     use crate::image::{Agreement, Running};
+    use crate::lookup::samples;
 
     fn found(entrypoint: &[&str], cmd: &[&str]) -> Found {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         Found {
             image: "r.example/team/tool:v1".to_owned(),
-            found_at: None,
-            daemon: None,
             entrypoint: words(entrypoint),
             cmd: words(cmd),
             index_digest: None,
             manifest_digest: Some("sha256:b".to_owned()),
             config_digest: Some("sha256:c".to_owned()),
-            repository_digest: None,
             platform: "linux/arm64".to_owned(),
             wanted: "linux/arm64/v8".to_owned(),
-            credential: None,
-            runtime: RuntimeWord::NotAsked,
-            leads_to: None,
-            agreement: Agreement::unknown(Because::NotReported),
-            pinned_by: PinnedBy::Registry,
-            not_followed: None,
-            follow_later: None,
-            cache: None,
             notes: vec![Note::new("service account", "not in a cluster")],
-            requests: Requests::default(),
+            ..samples::found()
         }
     }
 

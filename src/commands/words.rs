@@ -1,7 +1,10 @@
 //! Words of others as one line that can be read, and that a shell would take apart again.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
+
+use serde::Serialize;
 
 /// Whether a terminal would do something with a character, or show nothing of it.
 fn is_invisible(c: char) -> bool {
@@ -22,7 +25,21 @@ pub(super) fn visible(text: &str) -> String {
     seen
 }
 
-/// The same on one line.
+/// A value as one JSON object, on lines of its own.
+pub(super) fn json_lines(value: &impl Serialize) -> String {
+    // A value of text, lists and numbers is always JSON.
+    serde_json::to_string_pretty(value).map(|json| visible(&json) + "\n").unwrap_or_default()
+}
+
+/// What is written.
+pub(super) fn written(write: impl FnOnce(&mut String) -> fmt::Result) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write(&mut text);
+    text
+}
+
+/// The text as [`visible`] has it, on one line.
 pub(super) fn one_line(text: &str) -> String {
     visible(text).replace('\n', "\\n")
 }

@@ -12,6 +12,8 @@ mod gather;
 mod pin;
 #[cfg(feature = "lookup")]
 mod places;
+#[cfg(test)]
+pub(crate) mod samples;
 #[cfg(feature = "lookup")]
 mod sources;
 #[cfg(feature = "lookup")]

@@ -17,9 +17,11 @@ use crate::spec::{ImagePin, ImageSource};
 use crate::sys::cause::chain;
 use crate::trace::Requests;
 
-/// Asks each source in turn; the next one is asked only when this one has not got the image, for whatever reason.
+/// Asks each source in turn; the next one is asked only when this one has not got the image, for whatever reason, or not the
+/// one that the container runs: then the first is used if no other has that.
 pub(super) async fn ask(attempt: Attempt<'_>, mut known: Option<RuntimeWord>) -> Result<Found, Failure> {
     let mut failures = Failures { several: attempt.spec.sources.len() > 1, ..Failures::default() };
+    let mut second_best: Option<Found> = None;
     for (index, source) in attempt.spec.sources.iter().enumerate() {
         let left = attempt.until.saturating_duration_since(Instant::now());
         let later = attempt.spec.sources.get(index + 1..).unwrap_or_default();
@@ -30,7 +32,14 @@ pub(super) async fn ask(attempt: Attempt<'_>, mut known: Option<RuntimeWord>) ->
             ImageSource::Docker => Attempt { until, ..attempt }.ask_daemon(known.clone()).await,
         };
         match asked {
-            Ok(found) => return Ok(failures.told_by(found)),
+            Ok(found) => match &found.not_followed {
+                None => return Ok(failures.told_by(found)),
+                Some(reason) => {
+                    known = Some(found.runtime.clone());
+                    failures.reasons.push(Note::new(attempt.named(*source), reason.clone()));
+                    second_best.get_or_insert(found);
+                }
+            },
             Err(failure) => {
                 if *failure.runtime != RuntimeWord::NotAsked {
                     known = Some((*failure.runtime).clone());
@@ -39,7 +48,14 @@ pub(super) async fn ask(attempt: Attempt<'_>, mut known: Option<RuntimeWord>) ->
             }
         }
     }
-    Err(failures.together(&attempt.spec.image))
+    match second_best {
+        Some(found) => {
+            // That it is another image is told beside the story.
+            failures.reasons.retain(|note| Some(&note.outcome) != found.not_followed.as_ref());
+            Ok(failures.told_by(found))
+        }
+        None => Err(failures.together(&attempt.spec.image)),
+    }
 }
 
 /// What of the time is kept for those who are asked later.

@@ -69,54 +69,9 @@ fn instead(found: &Found) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::document::FoundAt;
+    use super::super::samples::{IMAGE, IMAGE_ID, found, mirrored, reported, unread};
     use super::*;
-    use crate::image::agreement::Because;
-    use crate::image::{Agreement, Digest, Running};
-    use crate::trace::Requests;
-
-    const IMAGE: &str = "index.docker.io/library/busybox:1";
-    const IMAGE_ID: &str =
-        "docker.io/library/busybox@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-    fn reported(image_id: &str) -> RuntimeWord {
-        RuntimeWord::Reported { container: "step-build".into(), running: Running::parse("busybox", image_id) }
-    }
-
-    fn unread() -> RuntimeWord {
-        RuntimeWord::Unread { reason: "the pod may not be read".into(), retryable: false }
-    }
-
-    fn found() -> Found {
-        Found {
-            image: IMAGE.into(),
-            daemon: None,
-            found_at: None,
-            entrypoint: vec!["/bin/sh".into()],
-            cmd: Vec::new(),
-            index_digest: Some(Digest::of(b"index").to_string()),
-            manifest_digest: Some(Digest::of(b"manifest").to_string()),
-            config_digest: None,
-            repository_digest: None,
-            platform: "linux/amd64".into(),
-            wanted: "linux/amd64".into(),
-            credential: None,
-            runtime: RuntimeWord::NotAsked,
-            leads_to: None,
-            agreement: Agreement::unknown(Because::NotReported),
-            pinned_by: PinnedBy::Registry,
-            not_followed: None,
-            follow_later: None,
-            cache: None,
-            notes: Vec::new(),
-            requests: Requests::default(),
-        }
-    }
-
-    fn mirrored() -> Found {
-        let at = FoundAt { image: "r:5000/library/busybox:1".into(), because: "-image_registry_map".into() };
-        Found { found_at: Some(at), ..found() }
-    }
+    use crate::image::Digest;
 
     #[test]
     fn a_command_that_may_be_another_images_is_warned_of_where_that_is_told_or_was_asked_about() {

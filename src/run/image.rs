@@ -107,15 +107,11 @@ mod tests {
 
     use super::*;
     use crate::cli::{self, Invocation};
+    use crate::image::agreement::Kind;
     use crate::image::agreement::Match;
-    use crate::image::{LeadsTo, PinnedBy, Running, agreement};
-    use crate::lookup::{FoundAt, Wanted};
-    use crate::note::Note;
-    use crate::trace::Requests;
-
-    const IMAGE: &str = "index.docker.io/library/busybox:1";
-    const IMAGE_ID: &str =
-        "docker.io/library/busybox@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    use crate::image::{LeadsTo, PinnedBy};
+    use crate::lookup::Wanted;
+    use crate::lookup::samples::{self, IMAGE, IMAGE_ID, mirrored, reported, unread};
 
     fn spec(flags: &[&str]) -> StepSpec {
         let argv = ["entrypoint", "-image", "busybox:1"].iter().chain(flags).map(OsString::from);
@@ -123,43 +119,9 @@ mod tests {
         *step
     }
 
-    fn reported(image_id: &str) -> RuntimeWord {
-        RuntimeWord::Reported { container: "step-build".into(), running: Running::parse("busybox", image_id) }
-    }
-
-    fn unread() -> RuntimeWord {
-        RuntimeWord::Unread { reason: "the pod may not be read".into(), retryable: false }
-    }
-
     fn found() -> Found {
-        Found {
-            image: IMAGE.into(),
-            daemon: None,
-            found_at: None,
-            entrypoint: vec!["/bin/sh".into()],
-            cmd: Vec::new(),
-            index_digest: Some(Digest::of(b"index").to_string()),
-            manifest_digest: Some(Digest::of(b"manifest").to_string()),
-            config_digest: None,
-            repository_digest: None,
-            platform: "linux/amd64".into(),
-            wanted: "linux/amd64".into(),
-            credential: None,
-            runtime: RuntimeWord::NotAsked,
-            leads_to: Some(LeadsTo { kind: agreement::Kind::Index, digest: Digest::of(b"index") }),
-            agreement: Agreement::unknown(Because::NotReported),
-            pinned_by: PinnedBy::Registry,
-            not_followed: None,
-            follow_later: None,
-            cache: None,
-            notes: vec![Note::new("service account", "not in a cluster")],
-            requests: Requests::default(),
-        }
-    }
-
-    fn mirrored() -> Found {
-        let at = FoundAt { image: "r:5000/library/busybox:1".into(), because: "-image_registry_map".into() };
-        Found { found_at: Some(at), ..found() }
+        let leads_to = LeadsTo { kind: Kind::Index, digest: Digest::of(b"index") };
+        Found { leads_to: Some(leads_to), ..samples::found() }
     }
 
     #[test]
@@ -184,8 +146,7 @@ mod tests {
 
     #[test]
     fn what_was_found_is_told_each_fact_apart() {
-        let same =
-            Agreement { verdict: Match::Same, compared: Some(agreement::Kind::Index), because: Because::SameIndex };
+        let same = Agreement { verdict: Match::Same, compared: Some(Kind::Index), because: Because::SameIndex };
         let found = Found { runtime: reported(IMAGE_ID), agreement: same, not_followed: Some("why".into()), ..found() };
         assert_eq!(
             report_of("busybox:1", &Ok(found)),
@@ -207,7 +168,7 @@ mod tests {
                     from: Source::Registry { registry: "index.docker.io".into() },
                     pinned_by: PinnedBy::Registry
                 }),
-                leads_to: Some(LeadsTo { kind: agreement::Kind::Index, digest: Digest::of(b"index") }),
+                leads_to: Some(LeadsTo { kind: Kind::Index, digest: Digest::of(b"index") }),
                 agreement: same,
                 notes: vec!["why".into()],
             }

@@ -3,6 +3,8 @@
 //! `nix` wraps what it can. It has no words for real-time signals, which a step may be sent and may die of, so the calls
 //! that carry a signal's number ([`process::reap`], [`process::signal_group`]) are made directly.
 
+#![expect(unsafe_code, reason = "the only room in which unsafe code is allowed; each block states its reason")]
+
 pub mod beneath;
 pub mod cause;
 pub mod clock;

@@ -40,34 +40,14 @@ pub(super) fn row(result: &Result<Found, Failure>) -> (Row, Option<bool>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::agreement::Because;
-    use crate::image::{Agreement, PinnedBy};
-    use crate::lookup::{FoundAt, RuntimeWord};
-    use crate::trace::Requests;
+    use crate::lookup::{FoundAt, samples};
 
     fn found() -> Found {
         Found {
             image: "r.example/team/tool:v1".to_owned(),
-            daemon: None,
-            found_at: None,
             entrypoint: vec!["/app".to_owned(), "-v".to_owned()],
             cmd: vec!["serve it".to_owned()],
-            index_digest: None,
-            manifest_digest: None,
-            config_digest: None,
-            repository_digest: None,
-            platform: "linux/amd64".to_owned(),
-            wanted: "linux/amd64".to_owned(),
-            credential: None,
-            runtime: RuntimeWord::NotAsked,
-            leads_to: None,
-            agreement: Agreement::unknown(Because::NotAsked),
-            pinned_by: PinnedBy::Registry,
-            not_followed: None,
-            follow_later: None,
-            cache: None,
-            notes: Vec::new(),
-            requests: Requests::default(),
+            ..samples::found()
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::super::words::{one_line, visible};
+use super::super::words::{json_lines, one_line, written};
 use super::row::{Check, Row, Verdict};
 
 /// Everything that was found.
@@ -60,17 +60,12 @@ impl Report {
 
     /// One JSON object, on lines of its own.
     pub(super) fn json(&self) -> String {
-        let json = serde_json::to_string_pretty(self);
-        // A value of text, lists and numbers is always JSON.
-        json.map(|json| visible(&json) + "\n").unwrap_or_default()
+        json_lines(self)
     }
 
     /// Lines for people. Columns are aligned, and nothing is cut.
     pub(super) fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String cannot fail.
-        let _ = self.write(&mut text);
-        text
+        written(|text| self.write(text))
     }
 
     fn write(&self, text: &mut String) -> fmt::Result {
