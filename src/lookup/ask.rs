@@ -98,7 +98,7 @@ impl Attempt<'_> {
         }
         match pin::strict_refusal(&word) {
             Some((reason, retryable)) if self.is_strict() && (!retryable || self.when == When::Turn) => {
-                let reason = self.waited(reason, retryable);
+                let reason = self.waited(&reason, retryable);
                 Err(Failure { retryable, runtime: Box::new(word), ..Failure::of(&self.spec.image, reason) })
             }
             // It may come yet, or will never come: then there is nothing better than this.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::image::agreement::{Answer, Kind};
 use crate::image::{Agreement, JsonError, LeadsTo, PinnedBy, Reference, Running};
 use crate::note::Note;
+use crate::registry::shelf_name;
 use crate::trace::Requests;
 
 /// What an image would run, and how that was found out.
@@ -60,6 +62,12 @@ pub struct Found {
 }
 
 impl Found {
+    /// What there is to tell of the cache in this directory: why it was of no use.
+    pub fn notes_of_cache(&self, dir: &Path) -> impl Iterator<Item = &Note> {
+        let name = shelf_name(dir);
+        self.notes.iter().filter(move |note| note.source == name)
+    }
+
     /// The registry that the image names.
     #[must_use]
     pub fn registry(&self) -> String {

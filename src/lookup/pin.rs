@@ -14,18 +14,21 @@ pub(super) const SHOWN: usize = 200;
 /// How the refusals of `-image_pin_strict` begin.
 pub(super) const STRICT: &str = "-image_pin_strict takes nothing but the image that the container runs, and ";
 
+/// How they end.
+pub(super) const WITHOUT: &str = "; without -image_pin_strict what the registry has would be taken";
+
 impl Attempt<'_> {
     /// Whether the runtime's word is wanted.
     pub(super) fn pins(&self) -> bool {
         self.spec.pin != ImagePin::Registry
     }
 
-    /// A strict refusal; with how long was waited for what did not come.
-    pub(super) fn waited(&self, refusal: String, may_come: bool) -> String {
+    /// A strict refusal; with how long was waited for what did not come, and with what to do.
+    pub(super) fn waited(&self, refusal: &str, may_come: bool) -> String {
         if !may_come || self.when == When::Waiting {
-            return refusal;
+            return format!("{refusal}{WITHOUT}");
         }
-        format!("{refusal}, within {:?} (-image_lookup_timeout)", self.spec.timeout)
+        format!("{refusal}, within {:?} (-image_lookup_timeout){WITHOUT}", self.spec.timeout)
     }
 
     /// Whether nothing but the image that runs will do.

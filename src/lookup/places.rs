@@ -6,7 +6,7 @@ use super::When;
 use super::ask::Attempt;
 use super::document::{Failure, Found, FoundAt, RuntimeWord};
 use super::gather::{Gathered, Pod};
-use super::pin::{self, STRICT, strict_refusal};
+use super::pin::{self, STRICT, WITHOUT, strict_refusal};
 use crate::authn::chain::Chain;
 use crate::authn::cloud::{Identities, Limits, Setting};
 use crate::cloud::CloudRegistry;
@@ -67,7 +67,7 @@ pub(super) async fn ask(attempt: Attempt<'_>, known: Option<RuntimeWord>) -> Res
         // While the step waits it may come yet, and what the registry has is good to know.
         && !(retryable && attempt.when == When::Waiting)
     {
-        let reason = attempt.waited(reason, retryable);
+        let reason = attempt.waited(&reason, retryable);
         return Err(Failure {
             retryable,
             runtime: Box::new(word),
@@ -127,7 +127,7 @@ pub(super) async fn ask(attempt: Attempt<'_>, known: Option<RuntimeWord>) -> Res
         }
         Some(_) => {
             let failure = attempt.failure(without, word, story);
-            let reason = format!("{STRICT}{}", failure.reason);
+            let reason = format!("{STRICT}{}{WITHOUT}", failure.reason);
             Err(Failure { reason, ..failure })
         }
         None => Err(attempt.failure(without, word, story)),
@@ -182,7 +182,7 @@ impl Attempt<'_> {
         match Shelf::open(dir, pod.as_deref(), key, patience) {
             Ok(shelf) => Some(shelf),
             Err(error) => {
-                story.push(Note::failed(format!("cache {}", dir.display()), &error));
+                story.push(Note::new(registry::shelf_name(dir), format!("not used: {}", chain(&error))));
                 None
             }
         }

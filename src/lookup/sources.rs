@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::ask::Attempt;
 use super::document::{Failure, Found, RuntimeWord};
-use super::pin::{STRICT, of_daemon, strict_refusal};
+use super::pin::{STRICT, WITHOUT, of_daemon, strict_refusal};
 use super::{When, places};
 use crate::daemon;
 use crate::image::agreement::Because;
@@ -142,11 +142,11 @@ impl Attempt<'_> {
         if self.is_strict()
             && let Some((reason, retryable)) = strict_refusal(&word)
         {
-            return refused(&word, self.waited(reason, retryable), retryable);
+            return refused(&word, self.waited(&reason, retryable), retryable);
         }
         let found = of_daemon(self.daemons_image().await?, word);
         match &found.not_followed {
-            Some(reason) if self.is_strict() => refused(&found.runtime, format!("{STRICT}{reason}"), false),
+            Some(reason) if self.is_strict() => refused(&found.runtime, format!("{STRICT}{reason}{WITHOUT}"), false),
             Some(_) | None => Ok(found),
         }
     }

@@ -35,7 +35,7 @@ pub use self::place::PlaceError;
 pub use self::reach::{Login, Reached, reach};
 pub use self::route::{Api, ClientCertificate, Origin, Route, RouteTrust, Scheme};
 pub use self::routes::{Places, Rules, routes, runner};
-pub use self::shelf::Shelf;
+pub use self::shelf::{Shelf, shelf_name};
 use crate::credential::Note;
 use crate::http::Network;
 use crate::image::{Agreement, Digest, ImageConfig, LeadsTo, PinnedBy, Platform, Reference, Running};

@@ -40,7 +40,7 @@ impl Shelf {
             cache,
             key,
             patience: Duration::from_millis(u64::try_from(patience.min(WAIT).as_millis()).unwrap_or_default()),
-            name: format!("cache {}", dir.display()),
+            name: shelf_name(dir),
             turn: RefCell::new(None),
             waited: Cell::new(false),
             may_have: Cell::new(true),
@@ -111,4 +111,10 @@ impl Shelf {
             notes.push(note);
         }
     }
+}
+
+/// The source of a note about a cache.
+#[must_use]
+pub fn shelf_name(dir: &Path) -> String {
+    format!("cache {}", dir.display())
 }

@@ -10,7 +10,10 @@ use crate::spec::{CommandSource, StepSpec};
 /// The texts that are left for this end of the step's lookup.
 pub(super) fn files(spec: &StepSpec, end: &Result<Found, Failure>) -> Option<ImageFiles> {
     let CommandSource::Image(image) = &spec.command else { return None };
-    let report = report_of(&image.image, end);
+    let mut report = report_of(&image.image, end);
+    if let (Some(dir), Ok(found)) = (&image.cache_dir, end) {
+        report.notes.extend(found.notes_of_cache(dir).map(ToString::to_string));
+    }
     let result = |name: &String| Some(ImageResult { name: name.clone(), value: report.brief().ok()? });
     Some(ImageFiles { json: report.json().ok()?, result: spec.results.image.as_ref().and_then(result) })
 }
@@ -112,6 +115,7 @@ mod tests {
     use crate::image::{LeadsTo, PinnedBy};
     use crate::lookup::Wanted;
     use crate::lookup::samples::{self, IMAGE, IMAGE_ID, mirrored, reported, unread};
+    use crate::note::Note;
 
     fn spec(flags: &[&str]) -> StepSpec {
         let argv = ["entrypoint", "-image", "busybox:1"].iter().chain(flags).map(OsString::from);
@@ -206,6 +210,15 @@ mod tests {
             let reference = reference.map(str::to_owned);
             assert_eq!(report.requested, Requested { written: written.to_owned(), reference });
         }
+    }
+
+    #[test]
+    fn a_cache_that_was_of_no_use_is_told_and_other_notes_are_not() {
+        let notes = vec![Note::new("cache /c", "not used: full"), Note::new("service account", "absent")];
+        let end = Ok(Found { notes, ..found() });
+        let told = |flags: &[&str]| files(&spec(flags), &end).unwrap().json;
+        assert!(told(&["-image_cache_dir", "/c"]).ends_with(r#""notes":["cache /c: not used: full"]}"#));
+        assert!(told(&["-image_cache_dir", "/d"]).ends_with(r#""notes":[]}"#));
     }
 
     #[test]
