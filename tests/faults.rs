@@ -1,0 +1,22 @@
+//! What breaks where programs really run, tried everywhere that it can break: wires, disks, clocks, processes, crowds.
+//! After each: the next step is released or told, no process is left, the files are whole. docs/faults.md has the table.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test fails by panicking, and waits for the processes that it starts"
+)]
+
+#[path = "faults/clocks.rs"]
+mod clocks;
+#[path = "faults/crowds.rs"]
+mod crowds;
+#[path = "faults/disks.rs"]
+mod disks;
+#[path = "faults/kills.rs"]
+mod kills;
+#[path = "faults/wires.rs"]
+mod wires;

@@ -1,0 +1,1 @@
+//! Filesystems that fill up or turn read-only, at every write.

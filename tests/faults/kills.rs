@@ -1,0 +1,1 @@
+//! SIGKILL at any moment, of any process.
