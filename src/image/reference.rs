@@ -15,6 +15,10 @@ pub const DOCKER_HUB: &str = "index.docker.io";
 /// The longest reference that is looked at, in bytes: registry, repository, tag and digest at their own limits.
 const LIMIT: usize = 1024;
 
+/// The longest registry, in bytes: a host name has at most 253, and `:65535` follows. Without a limit of its own the
+/// canonical form of a reference might be too long to be one.
+const REGISTRY: usize = 253 + 6;
+
 /// Where an image is, and which one of that place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
@@ -53,7 +57,8 @@ pub enum ReferenceError {
     },
     /// A registry that is no host.
     #[error(
-        "the image reference {reference:?} has the registry {registry:?}, which is not a host name with an optional port"
+        "the image reference {reference:?} has the registry {registry:?}, which is not a host name of at most 253 characters with \
+         an optional port"
     )]
     Registry {
         /// As written.
@@ -189,7 +194,7 @@ impl FromStr for Reference {
             Some((first, rest)) if first == "localhost" || first.contains(['.', ':']) => (first, rest),
             Some(_) | None => (DOCKER_HUB, place),
         };
-        if !is_authority(registry) {
+        if registry.len() > REGISTRY || !is_authority(registry) {
             return Err(ReferenceError::Registry { reference: reference(), registry: shown(registry, 200) });
         }
         check_repository(repository, reference)?;
@@ -318,6 +323,18 @@ mod tests {
             assert!(error.ends_with("has a repository of 256 characters: 1 to 255 may be"), "{error}");
         }
         assert!(format!("ghcr.io/{longest}x").parse::<Reference>().is_ok());
+    }
+
+    #[test]
+    fn a_registry_has_its_length_so_that_a_canonical_form_is_a_reference() {
+        let longest = format!("{}.io:65535", "x".repeat(250));
+        let reference: Reference = format!("{longest}/a").parse().expect("a reference");
+        assert_eq!(reference.registry(), longest);
+        // Long enough to become too long by `:latest`.
+        for host in [format!("x{longest}"), format!("{}.io", "x".repeat(LIMIT - 5))] {
+            let error = format!("{host}/a").parse::<Reference>().expect_err("too long").to_string();
+            assert!(error.contains("which is not a host name of at most 253 characters"), "{error}");
+        }
     }
 
     #[test]

@@ -264,7 +264,7 @@ fn a_location_that_leads_nowhere_is_told_when_an_image_is_asked_for() {
         ("mirror/team", ""),
         (
             "m.example:x",
-            ": the image reference \"m.example:x/i:1\" has the registry \"m.example:x\", which is not a host name with an optional port",
+            ": the image reference \"m.example:x/i:1\" has the registry \"m.example:x\", which is not a host name of at most 253 characters with an optional port",
         ),
         (
             "m.example/Team",
