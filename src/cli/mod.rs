@@ -109,13 +109,13 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, UsageError> {
 }
 
 fn parse_with(argv: &[OsString], built: Built) -> Result<Invocation, UsageError> {
-    let command = flags::command();
     let args = argv.get(1..).unwrap_or_default();
-    read(args, &command, built).map_err(|fault| {
+    read(args, built).map_err(|fault| {
         if let Fault::ForPeople(fault) = &fault {
             return UsageError { message: chain(fault.as_ref()), post_file: None, termination_path: None };
         }
         let (ours, _) = grammar::cut(args);
+        let command = flags::command();
         let last = |flag| grammar::last_value(ours, |name| flags::kind(&command, name), flag).map(PathBuf::from);
         UsageError {
             message: chain(&fault),
@@ -125,7 +125,7 @@ fn parse_with(argv: &[OsString], built: Built) -> Result<Invocation, UsageError>
     })
 }
 
-fn read(args: &[OsString], command: &Command, built: Built) -> Result<Invocation, Fault> {
+fn read(args: &[OsString], built: Built) -> Result<Invocation, Fault> {
     let for_people = |fault: Fault| Fault::ForPeople(Box::new(fault));
     match subcommand::for_people(args).map_err(|fault| for_people(fault.into()))? {
         Some(ForPeople::Version) => return Ok(Invocation::Version),
@@ -135,9 +135,11 @@ fn read(args: &[OsString], command: &Command, built: Built) -> Result<Invocation
         None => {}
     }
     let (ours, steps) = grammar::cut(args);
-    let (settings, end) = grammar::scan(ours, |name| flags::kind(command, name));
+    // Made in every step before it waits, so never twice: nothing else takes as long.
+    let command = flags::command();
+    let (settings, end) = grammar::scan(ours, |name| flags::kind(&command, name));
     // Go sets each flag as it comes: a bad value is found before whatever is wrong behind it.
-    let matches = flags::matches(command.clone(), &settings)?;
+    let matches = flags::matches(command, &settings)?;
     let positionals = match end {
         End::Positionals(positionals) => positionals,
         End::Help => return Ok(help()),
