@@ -59,7 +59,7 @@ fn fault(from: &Path, target: &str, read: &dyn Fn(&Path) -> String) -> Option<St
     (!to.exists() || !known).then(|| format!("{}: {target} leads nowhere", from.display()))
 }
 
-fn read(path: &Path) -> String {
+fn read_file(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
@@ -68,9 +68,9 @@ fn links_lead_to_files_and_headings() {
     let mut links = 0;
     let mut faults = Vec::new();
     for from in pages() {
-        for target in targets(&read(&from)) {
+        for target in targets(&read_file(&from)) {
             links += 1;
-            faults.extend(fault(&from, &target, &read));
+            faults.extend(fault(&from, &target, &read_file));
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -94,7 +94,7 @@ fn a_link_that_leads_nowhere_is_found() {
     assert_eq!(targets(text), ["README.md", "#e"]);
     assert_eq!(anchors(text), ["a-b-c-d", "e", "e-1"].map(str::to_owned).into());
     let from = root().join("page.md");
-    let read = |path: &Path| if path == from { text.to_owned() } else { super::links::read(path) };
+    let read = |path: &Path| if path == from { text.to_owned() } else { read_file(path) };
     std::fs::metadata(root().join("README.md")).unwrap();
     for (target, is_fault) in [
         ("README.md", false),
