@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 mod flags;
 #[path = "pages/links.rs"]
 mod links;
+#[path = "pages/readme.rs"]
+mod readme;
 #[path = "pages/sentences.rs"]
 mod sentences;
 
