@@ -18,8 +18,8 @@ const INTRODUCTION: &str = "\
 Made from the definitions in [src/cli](../src/cli/flags.rs) by `make flags`; `entrypoint -help` tells the same. A test fails where this page
 is another one.
 
-*Whose*: Tekton's controller passes **Tekton's** flags, and they mean here what they mean there; **ours** are beyond them. The rules of each
-flag, with the tests: [contract.md](contract.md).
+*Whose*: **Tekton's** are the flags of its own entrypoint, and mean the same here, or [contract.md](contract.md) has the difference;
+**ours** are beyond them. The rules of each flag stand there too, with their tests.
 ";
 
 /// Who takes flags: a step, which has no word of its own, and the subcommands that take flags.
