@@ -1,6 +1,6 @@
 # Needs Rust 1.94.1 or newer, a C compiler and the static C library (Debian: gcc libc6-dev). The rest is found or installed.
 
-.PHONY: build run test fuzz bench thousand sizes sbom reproducible fmt clean
+.PHONY: build run test fuzz bench thousand sizes sbom reproducible flags fmt clean
 
 build: ## the release binary, at bin/entrypoint
 	@scripts/build
@@ -28,6 +28,9 @@ sbom: build ## what is linked into the release binary, at bin/entrypoint.cdx.jso
 
 reproducible: ## two release builds in two directories are the same bytes (minutes each)
 	@scripts/check-reproducible
+
+flags: ## docs/flags.md, from the definitions of the flags
+	UPDATE=1 cargo test --quiet --test pages flags::
 
 fmt: ## formats the sources
 	cargo fmt --all

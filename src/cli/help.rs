@@ -17,10 +17,13 @@ Usage:
       run a step; what stands behind the first -- goes to the step's program as it is
 ";
 
-const GRAMMAR: &str = "
+pub(super) const GRAMMAR: &str = "
 One dash or two, '-flag value' or '-flag=value'; a flag without a value takes one only with '='. Of a flag that is
 given twice the last counts, unless it is repeatable. A flag without a default that is empty counts as not given.
 ";
+
+/// What stands between a flag's help and its example.
+pub(super) const EXAMPLE: &str = "\nExample: ";
 
 /// How many columns a line of help takes at most.
 const WIDTH: usize = 110;
@@ -44,9 +47,7 @@ fn write_flags(text: &mut String, command: &Command) -> fmt::Result {
     text.push_str(GRAMMAR);
     let mut heading = None;
     let resolve = flags::resolve_command();
-    // Those of resolve without a heading are told already.
-    let told = resolve.get_arguments().filter(|arg| arg.get_help_heading().is_some());
-    for arg in command.get_arguments().chain(told) {
+    for arg in command.get_arguments().chain(of_resolve_alone(&resolve)) {
         if arg.get_help_heading() != heading {
             heading = arg.get_help_heading();
             writeln!(text, "\n{}:", heading.unwrap_or_default())?;
@@ -56,13 +57,21 @@ fn write_flags(text: &mut String, command: &Command) -> fmt::Result {
     Ok(())
 }
 
+/// The flags that no step has: those of `resolve` without a heading are a step's too.
+pub(super) fn of_resolve_alone(resolve: &Command) -> impl Iterator<Item = &Arg> {
+    resolve.get_arguments().filter(|arg| arg.get_help_heading().is_some())
+}
+
+/// What stands for a flag's value. A boolean has none; clap gives it a name for its optional one.
+pub(super) fn value_name(arg: &Arg) -> Option<&str> {
+    let takes_one = arg.get_num_args().is_none_or(|range| range.min_values() > 0);
+    arg.get_value_names().filter(|_| takes_one)?.first().map(|name| name.as_str())
+}
+
 fn write_flag(text: &mut String, arg: &Arg) -> fmt::Result {
     write!(text, "  -{}", arg.get_id())?;
-    for name in arg.get_value_names().unwrap_or_default() {
-        // A boolean has no argument; clap gives it a value name for its optional value.
-        if arg.get_num_args().is_none_or(|range| range.min_values() > 0) {
-            write!(text, " {name}")?;
-        }
+    if let Some(name) = value_name(arg) {
+        write!(text, " {name}")?;
     }
     if let [default] = arg.get_default_values() {
         write!(text, "  (default {})", default.display())?;

@@ -11,6 +11,8 @@ mod flags;
 pub mod fuzzing;
 mod grammar;
 mod help;
+#[doc(hidden)]
+pub mod reference;
 mod step;
 mod subcommand;
 mod value;
