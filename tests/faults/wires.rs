@@ -1,7 +1,13 @@
 //! Connections that are cut, slow, corrupt or out of order, at every byte of a lookup.
+//!
+//! `FAULTS_ALL=1` lifts the sampling: docs/faults.md has what was tried with it. Each test prints what it tried.
 
+#[path = "wires/framing.rs"]
+mod framing;
 #[path = "wires/origin.rs"]
 mod origin;
+#[path = "wires/steps.rs"]
+mod steps;
 #[path = "wires/sweep.rs"]
 mod sweep;
 #[path = "wires/wire.rs"]
@@ -9,26 +15,37 @@ mod wire;
 #[path = "wires/world.rs"]
 mod world;
 
-use origin::{Connections, Login};
-use sweep::{faults, sweep};
-use wire::{Harm, Often, Way, Weather};
+use origin::{Connections, Documents, Login};
+use sweep::{Fine, Sample, Tally, sweep};
+use wire::{Fault, Harm, Often, Way, Weather, Wire};
 use world::{Came, Kind, Over, Patient, World};
 
 /// Three requests, to a registry that shows everybody everything.
 const PLAIN: Kind = Kind { over: Over::Plain, login: Login::Nobody, connections: Connections::Kept };
 const TLS: Kind = Kind { over: Over::Tls, ..PLAIN };
 
-/// The other logins and ways with connections, of which every so many'th byte is tried.
-const OTHERS: &[(Kind, usize)] = &[
-    (Kind { connections: Connections::Closed, ..PLAIN }, 8),
-    (Kind { login: Login::Basic, ..PLAIN }, 8),
-    (Kind { login: Login::Bearer, ..PLAIN }, 4),
-    (Kind { login: Login::Bearer, connections: Connections::Closed, ..PLAIN }, 8),
-    (Kind { connections: Connections::Closed, ..TLS }, 16),
-    (Kind { login: Login::Basic, ..TLS }, 16),
-    (Kind { login: Login::Bearer, ..TLS }, 16),
-    (Kind { login: Login::Bearer, connections: Connections::Closed, ..TLS }, 16),
+/// What every byte is tried of over plain http, and every fourth in TLS.
+const FIRST: &[Sample] = &[Sample { kind: PLAIN, every: 1, each: true }, Sample { kind: TLS, every: 4, each: true }];
+
+/// The other logins, and connections for one request.
+const OTHERS: &[Sample] = &[
+    others(Kind { connections: Connections::Closed, ..PLAIN }, 16),
+    others(Kind { login: Login::Basic, ..PLAIN }, 16),
+    others(Kind { login: Login::Bearer, ..PLAIN }, 8),
+    others(Kind { login: Login::Bearer, connections: Connections::Closed, ..PLAIN }, 16),
+    others(Kind { connections: Connections::Closed, ..TLS }, 32),
+    others(Kind { login: Login::Basic, ..TLS }, 32),
+    others(Kind { login: Login::Bearer, ..TLS }, 32),
+    others(Kind { login: Login::Bearer, connections: Connections::Closed, ..TLS }, 32),
 ];
+
+const fn others(kind: Kind, every: usize) -> Sample {
+    Sample { kind, every, each: false }
+}
+
+const BOTH: &[Way] = &[Way::Asked, Way::Answered];
+/// Silence that is waited for where it comes about, and not taken for one on a busy machine.
+const SOON: Patient = Patient::For(500);
 
 const CUTS: &[(Harm, Often)] = &[
     (Harm::Closed, Often::Once),
@@ -37,41 +54,7 @@ const CUTS: &[(Harm, Often)] = &[
     (Harm::Reset, Often::Always),
 ];
 
-
-fn show(name: &str, harms: &[(Harm, Often)], patient: Patient, ways: &[Way], kinds: &[(Kind, usize)]) {
-    for (kind, step) in kinds {
-        for way in ways {
-            let wrong = std::sync::Mutex::new(std::collections::BTreeMap::<String, Vec<_>>::new());
-            let start = std::time::Instant::now();
-            let tally = sweep(*kind, patient, &faults(*kind, *way, *step, harms), |fault, came| {
-                if let Came::Told(told) = came {
-                    assert!(fault.often == Often::Always || !CUTS.iter().any(|(harm,_)| *harm == fault.harm));
-                    let told = told.split("127.0.0.1:").collect::<Vec<_>>().join("H");
-                    wrong.lock().unwrap().entry(format!("{:?} {}", fault.often, told.chars().filter(|c| !c.is_ascii_digit()).collect::<String>())).or_default().push((fault.at, fault.harm));
-                }
-            });
-            eprintln!("{name}: {kind:?} {way:?} every {step}: {tally} {:?}", start.elapsed());
-            for (told, at) in wrong.into_inner().unwrap() {
-                eprintln!("    {told}: {} {:?}", at.len(), at.iter().take(6).collect::<Vec<_>>());
-            }
-        }
-    }
-}
-
-const BOTH: &[Way] = &[Way::Asked, Way::Answered];
-
-#[test]
-fn a_cut_is_mended_by_asking_again() {
-    show("cut", CUTS, Patient::Yes, BOTH, &[(PLAIN, 1)]);
-    show("cut", CUTS, Patient::Yes, BOTH, &[(TLS, 2)]);
-}
-
-#[test]
-fn a_cut_is_mended_by_asking_again_others() {
-    show("cut", CUTS, Patient::Yes, BOTH, OTHERS);
-}
-
-const CORRUPT: &[(Harm, Often)] = &[
+const CORRUPTIONS: &[(Harm, Often)] = &[
     (Harm::Flipped(1), Often::Once),
     (Harm::Flipped(0x80), Often::Once),
     (Harm::Replaced(0x1b), Often::Once),
@@ -84,10 +67,167 @@ const CORRUPT: &[(Harm, Often)] = &[
     (Harm::Lost, Often::Always),
 ];
 
+fn tried(
+    name: &str,
+    samples: &[Sample],
+    ways: &[Way],
+    harms: &[(Harm, Often)],
+    patient: Patient,
+    judge: fn(&Fault, &Came),
+) {
+    for over in [Over::Plain, Over::Tls] {
+        let mut tally = Tally::default();
+        for sample in samples.iter().filter(|sample| sample.kind.over == over) {
+            for way in ways {
+                tally += sweep(sample.kind, patient, &sample.faults(*way, harms), judge);
+            }
+        }
+        eprintln!("{name}, {over:?}: {tally}");
+        assert!(tally.tried > 0);
+    }
+}
+
+/// What is cut once is asked for again; a wire that is cut always at the same byte may be too much.
+fn mended(fault: &Fault, came: &Came) {
+    match came {
+        Came::Right => {}
+        Came::Told(sentence) if fault.often == Often::Once => panic!("{fault:?}: {sentence}"),
+        Came::Told(sentence) => {
+            let cause = "the connection was closed before the answer was complete";
+            assert!(sentence.ends_with(cause), "{fault:?}: {sentence}");
+        }
+    }
+}
+
+/// The right command, or one sentence: that is looked at wherever there is one.
+fn told(_: &Fault, _: &Came) {}
+
+fn silence(fault: &Fault, came: &Came) {
+    if let Came::Told(sentence) = came {
+        assert!(sentence.ends_with(": no answer in time"), "{fault:?}: {sentence}");
+    }
+}
+
 #[test]
-fn corrupt() {
-    let soon = Patient::For(400);
-    show("corrupt", CORRUPT, soon, &[Way::Answered], &[(PLAIN, 1)]);
-    show("corrupt", CORRUPT, soon, &[Way::Answered], &[(TLS, 2)]);
-    show("corrupt", CORRUPT, soon, &[Way::Answered], OTHERS);
+fn a_connection_that_is_cut_at_any_byte_is_mended_by_asking_again() {
+    tried("cut, no login", FIRST, BOTH, CUTS, Patient::Yes, mended);
+}
+
+#[test]
+fn a_connection_that_is_cut_in_a_login_is_mended_by_asking_again() {
+    tried("cut, others", OTHERS, BOTH, CUTS, Patient::Yes, mended);
+}
+
+#[test]
+fn a_corrupt_answer_gives_no_other_command() {
+    tried("corrupt, no login", FIRST, &[Way::Answered], CORRUPTIONS, SOON, told);
+}
+
+#[test]
+fn a_corrupt_answer_in_a_login_gives_no_other_command() {
+    tried("corrupt, others", OTHERS, &[Way::Answered], CORRUPTIONS, SOON, told);
+}
+
+#[test]
+fn a_corrupt_request_gives_no_other_command() {
+    let every = |sample: &Sample| Sample { every: sample.every * 4, each: false, ..*sample };
+    let samples: Vec<_> = FIRST.iter().map(every).collect();
+    tried("corrupt requests", &samples, &[Way::Asked], CORRUPTIONS, SOON, told);
+}
+
+#[test]
+fn silence_at_any_byte_is_given_up_and_told() {
+    let sample = |kind| Sample { kind, every: 16, each: false };
+    tried("silence", &[sample(PLAIN), sample(TLS)], BOTH, &[(Harm::Silence, Often::Once)], SOON, silence);
+}
+
+#[test]
+fn a_lookup_that_comes_byte_by_byte_is_none_the_worse() {
+    let samples: Vec<_> = FIRST.iter().chain(OTHERS).collect();
+    std::thread::scope(|scope| {
+        for sample in &samples {
+            scope.spawn(|| {
+                let (came, trip) = World::new(sample.kind, Patient::Yes).lookup(Weather::Dribble);
+                assert_eq!(came, Came::Right, "{:?}", sample.kind);
+                assert!(!trip.sent(Way::Answered).is_empty());
+            });
+        }
+    });
+    eprintln!("byte by byte: tried {}: the right command {}", samples.len(), samples.len());
+}
+
+/// The other half of a pair of images, with another command.
+fn other() -> Documents {
+    Documents::saying("other")
+}
+
+#[test]
+fn answers_that_change_places_give_no_other_command() {
+    let documents = Documents::new();
+    let mut paths: Vec<String> = documents.paths().into();
+    // A tag is whatever the registry says, so a digest says what is meant.
+    paths[0] = documents.index.manifest_path();
+    paths.push("/token".to_owned());
+    paths.extend(other().paths().into_iter().skip(1));
+    let mut count = Tally::default();
+    for over in [Over::Plain, Over::Tls] {
+        for (one, first) in paths.iter().enumerate() {
+            for second in &paths[one + 1..] {
+                let (documents, login) =
+                    (documents.clone(), if over == Over::Plain { Login::Bearer } else { Login::Nobody });
+                let exchanged = [first.clone(), second.clone()];
+                let kind = Kind { over, login, connections: Connections::Kept };
+                let world = World::saying(kind, SOON, Wire::new, move |kind, realm, asked| {
+                    let path = match exchanged.iter().position(|path| *path == asked.path) {
+                        Some(which) => exchanged[1 - which].clone(),
+                        None => asked.path.clone(),
+                    };
+                    let asked = asked.at(path);
+                    let said = documents.answer(kind.login, kind.scheme(), realm, &asked);
+                    let other = other().answer(kind.login, kind.scheme(), realm, &asked);
+                    if said.status == 404 { other.framed(kind.connections) } else { said.framed(kind.connections) }
+                });
+                count.add(&world.came(&world.image_of(&Documents::new().index.digest()), "right"));
+            }
+        }
+    }
+    eprintln!("answers that change places: {count}");
+    assert!(count.told > 0);
+}
+
+#[test]
+fn answers_to_somebody_else_give_no_other_command() {
+    let mut count = Tally::default();
+    for over in [Over::Plain, Over::Tls] {
+        let kind = Kind { over, ..PLAIN };
+        for _ in 0..8 {
+            let world = World::saying(kind, SOON, Wire::crossed, |kind, realm, asked| {
+                let [right, other] = [Documents::new(), other()]
+                    .map(|documents| documents.answer(kind.login, kind.scheme(), realm, asked));
+                if right.status == 404 { other.framed(kind.connections) } else { right.framed(kind.connections) }
+            });
+            let two = std::thread::scope(|scope| {
+                let world = &world;
+                let ask = |documents: Documents, word: &'static str| {
+                    // A tag over plain http is whatever the answer says; so a digest says which is meant.
+                    let reference = world.image_of(&documents.index.digest());
+                    scope.spawn(move || world.came(&reference, word))
+                };
+                [ask(Documents::new(), "right"), ask(other(), "other")].map(|one| one.join().expect("a lookup"))
+            });
+            for came in &two {
+                assert!(matches!(came, Came::Told(_)), "{over:?}: {two:?}");
+                count.add(came);
+            }
+        }
+    }
+    eprintln!("answers to somebody else: {count}");
+}
+
+#[test]
+fn nothing_happens_to_a_lookup_in_fine_weather() {
+    for sample in FIRST.iter().chain(OTHERS) {
+        let fine = Fine::of(&World::new(sample.kind, Patient::Yes));
+        eprintln!("{:?}: {} bytes asked, {} answered", sample.kind, fine.asked.len(), fine.answered.len());
+    }
 }

@@ -49,13 +49,19 @@ impl Documents {
     pub fn saying(word: &str) -> Self {
         let image = |platform: &str, word: &str| {
             let (os, architecture) = platform.split_once('/').expect("a platform");
-            let config =
-                format!(r#"{{"os":"{os}","architecture":"{architecture}","config":{{"Entrypoint":["/bin/echo","{word}"]}}}}"#);
+            let config = format!(
+                r#"{{"os":"{os}","architecture":"{architecture}","config":{{"Entrypoint":["/bin/echo","{word}"]}}}}"#
+            );
             Image::of(Blob::new(OCI_CONFIG, config), "")
         };
         let (right, wrong) = (image("linux/amd64", word), image("linux/arm64", "wrong"));
         let index = index(&[wrong.manifest.entry("linux/arm64"), right.manifest.entry("linux/amd64")]);
         Self { index, right, wrong }
+    }
+
+    /// What is asked for in a lookup, in order.
+    pub fn paths(&self) -> [String; 3] {
+        [tag_path("1"), self.right.manifest.manifest_path(), self.right.config.blob_path()]
     }
 
     fn find(&self, path: &str) -> Option<&Blob> {
@@ -79,7 +85,9 @@ impl Documents {
             Login::Nobody => (None, String::new()),
             Login::Basic => (Some(BASIC.to_owned()), r#"Basic realm="r""#.to_owned()),
             Login::Bearer => {
-                let challenge = format!(r#"Bearer realm="{scheme}://{realm}/token",service="s",scope="repository:{REPOSITORY}:pull""#);
+                let challenge = format!(
+                    r#"Bearer realm="{scheme}://{realm}/token",service="s",scope="repository:{REPOSITORY}:pull""#
+                );
                 (Some(format!("Bearer {TOKEN}")), challenge)
             }
         };
@@ -101,6 +109,13 @@ pub struct Asked {
     pub authorization: Option<String>,
 }
 
+impl Asked {
+    /// The same for another path.
+    pub fn at(&self, path: String) -> Self {
+        Self { path, authorization: self.authorization.clone() }
+    }
+}
+
 /// An answer before it is put on the wire.
 #[derive(Clone)]
 pub struct Said {
@@ -110,7 +125,7 @@ pub struct Said {
 }
 
 impl Said {
-    fn new(status: u16, media_type: &str, body: &str) -> Self {
+    pub fn new(status: u16, media_type: &str, body: &str) -> Self {
         Self { status, headers: format!("Content-Type: {media_type}\r\n"), body: body.to_owned() }
     }
 
@@ -175,33 +190,34 @@ fn serve(socket: TcpStream, tls: Tls, connections: Connections, answer: &Answer)
     // Longer than any client of the tests waits.
     socket.set_read_timeout(Some(Duration::from_secs(60)))?;
     socket.set_nodelay(true)?;
-    let Some(config) = tls else { return talk(&mut &socket, &socket, connections, answer) };
-    let session = ServerConnection::new(config).map_err(io::Error::other)?;
-    let mut secured = StreamOwned::new(session, socket.try_clone()?);
-    let done = talk(&mut secured, &socket, connections, answer);
-    secured.conn.send_close_notify();
-    let _ = secured.flush();
-    let _ = socket.shutdown(Shutdown::Write);
-    done
-}
-
-fn talk(
-    stream: &mut (impl Read + Write),
-    mut socket: &TcpStream,
-    connections: Connections,
-    answer: &Answer,
-) -> io::Result<()> {
-    let mut left = Vec::new();
-    while let Some(asked) = read(stream, &mut left)? {
-        stream.write_all(&answer(&asked))?;
-        stream.flush()?;
-        if connections == Connections::Closed {
-            break;
+    match tls {
+        None => talk(&mut &socket, connections, answer)?,
+        Some(config) => {
+            let session = ServerConnection::new(config).map_err(io::Error::other)?;
+            let mut secured = StreamOwned::new(session, socket.try_clone()?);
+            talk(&mut secured, connections, answer)?;
+            secured.conn.send_close_notify();
+            secured.flush()?;
         }
     }
     // Closing with unread bytes would reset the connection under the client's eyes.
     socket.shutdown(Shutdown::Write)?;
-    io::copy(&mut socket, &mut io::sink())?;
+    io::copy(&mut &socket, &mut io::sink())?;
+    Ok(())
+}
+
+fn talk(stream: &mut (impl Read + Write), connections: Connections, answer: &Answer) -> io::Result<()> {
+    let mut left = Vec::new();
+    while let Some(asked) = read(stream, &mut left)? {
+        let said = answer(&asked);
+        stream.write_all(&said)?;
+        stream.flush()?;
+        // As a real one: whoever is told that the connection ends is not asked for more.
+        let head = said.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(0);
+        if connections == Connections::Closed || String::from_utf8_lossy(&said[..head]).contains("Connection: close") {
+            break;
+        }
+    }
     Ok(())
 }
 

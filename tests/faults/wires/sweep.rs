@@ -1,15 +1,17 @@
 //! One lookup for each fault, several at once, and the count of what came of them.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::wire::{Fault, Harm, Often, Way, Weather};
 use super::world::{Came, Kind, Patient, World};
 
-/// How many lookups are made at once. Most of them wait for something.
+/// How many lookups are made at once.
 const AT_ONCE: usize = 8;
+/// The same where most of them do nothing but wait.
+const WAITING_AT_ONCE: usize = 32;
 
 /// What came of many lookups.
 #[derive(Debug, Default, Clone, Copy)]
@@ -18,6 +20,26 @@ pub struct Tally {
     pub tried: usize,
     pub right: usize,
     pub told: usize,
+}
+
+impl Tally {
+    /// Counts one lookup.
+    pub fn add(&mut self, came: &Came) {
+        self.tried += 1;
+        match came {
+            Came::Right => self.right += 1,
+            Came::Told(_) => self.told += 1,
+        }
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, more: Self) {
+        let Self { tried, right, told } = more;
+        self.tried += tried;
+        self.right += right;
+        self.told += told;
+    }
 }
 
 impl fmt::Display for Tally {
@@ -55,31 +77,39 @@ impl Fine {
     }
 }
 
-/// Whether sampling is lifted: every harm at every byte.
-pub fn all() -> bool {
-    std::env::var_os("FAULTS_ALL").is_some()
+/// How much of what could be tried is tried.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    pub kind: Kind,
+    /// Every so many'th byte, of the harms each in its turn.
+    pub every: usize,
+    /// What `FAULTS_ALL` in the environment lifts that to: each harm at every byte, or every byte with a harm in its turn.
+    pub each: bool,
 }
 
-/// The faults for a kind of registry: each of the harms at each byte with `FAULTS_ALL`, and otherwise each in its turn at
-/// every `step`th byte.
-pub fn faults(kind: Kind, way: Way, step: usize, harms: &[(Harm, Often)]) -> Vec<Fault> {
-    let fine = Fine::of(&World::new(kind, Patient::Yes));
-    let skipped = fine.port().filter(|_| way == Way::Answered).unwrap_or(0..0);
-    // Signatures in a handshake differ in length from one to the next.
-    let bytes = (0..fine.sent(way).len()).filter(|at| !skipped.contains(at));
-    let fault = |at, (harm, often)| Fault { way, at, harm, often };
-    if all() {
-        return bytes.flat_map(|at| harms.iter().map(move |harm| fault(at, *harm))).collect();
+impl Sample {
+    /// The faults on one way.
+    pub fn faults(&self, way: Way, harms: &[(Harm, Often)]) -> Vec<Fault> {
+        let fine = Fine::of(&World::new(self.kind, Patient::Yes));
+        let skipped = fine.port().filter(|_| way == Way::Answered).unwrap_or(0..0);
+        let bytes = (0..fine.sent(way).len()).filter(|at| !skipped.contains(at));
+        let fault = |at, (harm, often)| Fault { way, at, harm, often };
+        let all = std::env::var_os("FAULTS_ALL").is_some();
+        if all && self.each {
+            return bytes.flat_map(|at| harms.iter().map(move |harm| fault(at, *harm))).collect();
+        }
+        let every = if all { 1 } else { self.every };
+        bytes.step_by(every).zip(harms.iter().cycle()).map(|(at, harm)| fault(at, *harm)).collect()
     }
-    bytes.step_by(step).zip(harms.iter().cycle()).map(|(at, harm)| fault(at, *harm)).collect()
 }
 
 /// One lookup for each fault. Where one did not come about, the lookup must find the right command; the closure judges
 /// what else may come.
 pub fn sweep(kind: Kind, patient: Patient, faults: &[Fault], judge: impl Fn(&Fault, &Came) + Sync) -> Tally {
     let (next, tally) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
+    let waiting = faults.iter().all(|fault| fault.harm == Harm::Silence);
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..if waiting { WAITING_AT_ONCE } else { AT_ONCE } {
             scope.spawn(|| {
                 let world = World::new(kind, patient);
                 while let Some(fault) = faults.get(next.fetch_add(1, Ordering::SeqCst)) {
@@ -89,12 +119,7 @@ pub fn sweep(kind: Kind, patient: Patient, faults: &[Fault], judge: impl Fn(&Fau
                         continue;
                     }
                     judge(fault, &came);
-                    let mut tally = tally.lock().expect("no panic holds the lock");
-                    tally.tried += 1;
-                    match came {
-                        Came::Right => tally.right += 1,
-                        Came::Told(_) => tally.told += 1,
-                    }
+                    tally.lock().expect("no panic holds the lock").add(&came);
                 }
             });
         }

@@ -157,6 +157,25 @@ pub struct Wire {
 impl Wire {
     /// A wire from a listener to a server.
     pub fn new(listener: TcpListener, server: SocketAddr) -> Self {
+        Self::start(listener, move |client, trip| {
+            // Whom a lookup has left is nobody's loss.
+            let _ = TcpStream::connect(server).and_then(|server| connect(client, server, trip));
+        })
+    }
+
+    /// A wire whose connections come in pairs: each client is given what the other one is answered.
+    pub fn crossed(listener: TcpListener, server: SocketAddr) -> Self {
+        let mut waiting = None;
+        Self::start(listener, move |client, trip| {
+            let Some(other) = waiting.take() else {
+                waiting = Some(client);
+                return;
+            };
+            let _ = cross([other, client], server, trip);
+        })
+    }
+
+    fn start(listener: TcpListener, mut connected: impl FnMut(TcpStream, &Arc<Trip>) + Send + 'static) -> Self {
         let address = listener.local_addr().expect("an address");
         let trip = Arc::new(Mutex::new(Arc::new(Trip::new(Weather::Fine))));
         let stopping = Arc::new(AtomicBool::new(false));
@@ -169,8 +188,7 @@ impl Wire {
                     }
                     let Ok(client) = client else { continue };
                     let trip = Arc::clone(&*locked(&trip));
-                    // Whom a lookup has left is nobody's loss.
-                    let _ = connect(client, server, &trip);
+                    connected(client, &trip);
                 }
             })
         };
@@ -194,23 +212,42 @@ impl Drop for Wire {
     }
 }
 
-fn connect(client: TcpStream, server: SocketAddr, trip: &Arc<Trip>) -> io::Result<()> {
-    let server = TcpStream::connect(server)?;
-    for end in [&client, &server] {
-        end.set_nodelay(true)?;
-    }
-    let (client, server, reset) = (Arc::new(client), Arc::new(server), Arc::new(AtomicBool::new(false)));
-    for (from, to, way) in [(&client, &server, Way::Asked), (&server, &client, Way::Answered)] {
-        let (from, to, trip, reset) = (Arc::clone(from), Arc::clone(to), Arc::clone(trip), Arc::clone(&reset));
-        std::thread::spawn(move || {
-            let _ = pass(&from, &to, way, &trip, &reset);
-            // The last of the two threads closes, which is the reset. An end told before that would be a clean one.
-            if !reset.load(Ordering::SeqCst) {
-                let _ = to.shutdown(Shutdown::Write);
-            }
-        });
+fn connect(client: TcpStream, server: TcpStream, trip: &Arc<Trip>) -> io::Result<()> {
+    let reset = Arc::new(AtomicBool::new(false));
+    let [client, server] = ends([client, server])?;
+    carry(&client, &server, Way::Asked, trip, &reset);
+    carry(&server, &client, Way::Answered, trip, &reset);
+    Ok(())
+}
+
+fn cross(clients: [TcpStream; 2], server: SocketAddr, trip: &Arc<Trip>) -> io::Result<()> {
+    let reset = Arc::new(AtomicBool::new(false));
+    let clients = ends(clients)?;
+    let servers = ends([TcpStream::connect(server)?, TcpStream::connect(server)?])?;
+    for (one, other) in [(0, 1), (1, 0)] {
+        carry(&clients[one], &servers[one], Way::Asked, trip, &reset);
+        carry(&servers[one], &clients[other], Way::Answered, trip, &reset);
     }
     Ok(())
+}
+
+fn ends(streams: [TcpStream; 2]) -> io::Result<[Arc<TcpStream>; 2]> {
+    for stream in &streams {
+        stream.set_nodelay(true)?;
+    }
+    Ok(streams.map(Arc::new))
+}
+
+/// A thread for what goes one way.
+fn carry(from: &Arc<TcpStream>, to: &Arc<TcpStream>, way: Way, trip: &Arc<Trip>, reset: &Arc<AtomicBool>) {
+    let (from, to, trip, reset) = (Arc::clone(from), Arc::clone(to), Arc::clone(trip), Arc::clone(reset));
+    std::thread::spawn(move || {
+        let _ = pass(&from, &to, way, &trip, &reset);
+        // The last of the threads closes, which is the reset. An end told before that would be a clean one.
+        if !reset.load(Ordering::SeqCst) {
+            let _ = to.shutdown(Shutdown::Write);
+        }
+    });
 }
 
 /// Carries what goes one way, to the end of it.

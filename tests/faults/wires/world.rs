@@ -1,19 +1,21 @@
 //! A registry behind a wire, who asks it, and what may come of it: the right command, or one sentence about it.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use entrypoint::credential::{Credential, Proof};
 use entrypoint::host::Env;
 use entrypoint::http::{NameFiles, Network, RootPlaces};
+use entrypoint::image::Digest;
 use entrypoint::registry::{FetchFailure, FetchedImage, Patience, Settings, fetch_image};
 use entrypoint::secret::Secret;
 use entrypoint::sys::cause::chain;
 use entrypoint::trace::Trace;
 use tempfile::TempDir;
 
-use super::origin::{Answer, Connections, Documents, Login, Origin};
+use super::origin::{Asked, Connections, Documents, Login, Origin};
 use super::wire::{Trip, Weather, Wire};
 use crate::images::REPOSITORY;
 use crate::tls::{Authority, LOOPBACK};
@@ -38,6 +40,15 @@ pub struct Kind {
     pub connections: Connections,
 }
 
+impl Kind {
+    pub fn scheme(self) -> &'static str {
+        match self.over {
+            Over::Plain => "http",
+            Over::Tls => "https",
+        }
+    }
+}
+
 /// How long a client bears silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patient {
@@ -49,7 +60,7 @@ pub enum Patient {
 /// A registry behind a wire, and a client that trusts it.
 pub struct World {
     pub kind: Kind,
-    pub dir: TempDir,
+    dir: TempDir,
     /// The wire, as a registry.
     pub host: String,
     wire: Wire,
@@ -69,22 +80,26 @@ impl World {
     /// A registry that keeps to HTTP.
     pub fn new(kind: Kind, patient: Patient) -> Self {
         let documents = Documents::new();
-        Self::answering(kind, patient, move |host| {
-            let scheme = if kind.over == Over::Tls { "https" } else { "http" };
-            let realm = host.replace("127.0.0.1", "localhost");
-            Arc::new(move |asked| documents.answer(kind.login, scheme, &realm, asked).framed(kind.connections))
+        Self::saying(kind, patient, Wire::new, move |kind, realm, asked| {
+            documents.answer(kind.login, kind.scheme(), realm, asked).framed(kind.connections)
         })
     }
 
-    /// A registry that says what a closure says, which is made for its host.
-    pub fn answering(kind: Kind, patient: Patient, answer: impl FnOnce(String) -> Answer) -> Self {
+    /// A registry that says what a closure says, which is told the host of the realm, behind this kind of wire.
+    pub fn saying(
+        kind: Kind,
+        patient: Patient,
+        wire: fn(TcpListener, SocketAddr) -> Wire,
+        say: impl Fn(Kind, &str, &Asked) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let authority = authority();
         let ca = authority.write(dir.path());
         let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback address");
         let host = listener.local_addr().expect("an address").to_string();
         let tls = (kind.over == Over::Tls).then(|| authority.server(LOOPBACK));
-        let origin = Origin::new(tls, kind.connections, answer(host.clone()));
+        let realm = host.replace("127.0.0.1", "localhost");
+        let origin = Origin::new(tls, kind.connections, Arc::new(move |asked: &Asked| say(kind, &realm, asked)));
         // No names: nobody outside is asked, whatever a broken byte makes of a host.
         let files = NameFiles { resolv_conf: dir.path().join("resolv.conf"), hosts: dir.path().join("hosts") };
         let network = Network::with_name_files(&Env::default(), &files).expect("a network");
@@ -98,7 +113,7 @@ impl World {
         };
         let certificates = if kind.over == Over::Tls { vec![(host.clone(), ca)] } else { Vec::new() };
         let settings = Settings { certificates, patience: Patience::without_pauses(), ..Settings::default() };
-        Self { kind, dir, wire: Wire::new(listener, origin.address), host, _origin: origin, network, settings }
+        Self { kind, dir, wire: wire(listener, origin.address), host, _origin: origin, network, settings }
     }
 
     /// What goes over the wire from now on meets this.
@@ -109,6 +124,16 @@ impl World {
     /// The reference of the image.
     pub fn image(&self) -> String {
         format!("{}/{REPOSITORY}:1", self.host)
+    }
+
+    /// The file of the authority that the registry's certificate is of.
+    pub fn ca(&self) -> PathBuf {
+        self.dir.path().join("ca.crt")
+    }
+
+    /// The reference of a digest.
+    pub fn image_of(&self, digest: &Digest) -> String {
+        format!("{}/{REPOSITORY}@{digest}", self.host)
     }
 
     /// One lookup in this weather.
