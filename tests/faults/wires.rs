@@ -129,6 +129,23 @@ fn a_corrupt_answer_in_a_login_gives_no_other_command() {
 }
 
 #[test]
+fn a_broken_handshake_is_not_taken_for_a_registry_of_plain_http() {
+    // Of the first record: not its type and its length, by which others are told from TLS.
+    let bytes = [1, 2].into_iter().chain(5..100);
+    let world = World::new(Kind { login: Login::Basic, ..TLS }, SOON);
+    let harms = [Harm::Flipped(1), Harm::Flipped(0x80), Harm::Replaced(b'\n')];
+    for (at, harm) in bytes.flat_map(|at| harms.map(|harm| (at, harm))) {
+        let fault = Fault { way: Way::Answered, at, harm, often: Often::Once };
+        let (came, trip) = world.lookup(Weather::Harm(fault));
+        // Nobody looks at the last byte of the version, and one in 256 random bytes is what it is replaced by.
+        assert_eq!(came == Came::Right, at == 2 || !trip.harmed(), "{fault:?}: {came:?}");
+        assert!(!format!("{came:?}").contains("does not speak"), "{fault:?}: {came:?}");
+        let asked = trip.sent(Way::Asked);
+        assert!(!String::from_utf8_lossy(&asked).contains("GET /"), "{fault:?}: asked without TLS");
+    }
+}
+
+#[test]
 fn a_corrupt_request_gives_no_other_command() {
     let every = |sample: &Sample| Sample { every: sample.every * 4, each: false, ..*sample };
     let samples: Vec<_> = FIRST.iter().map(every).collect();

@@ -121,7 +121,6 @@ fn a_frame_that_does_not_fit_is_told_and_gives_no_other_command() {
                     Comes::Told | Comes::Mended => matches!(came, Came::Told(_)),
                     Comes::Either => true,
                 };
-                eprintln!("    {over:?} {name}, of document {document}: {came:?}");
                 assert!(fits, "{over:?} {name}, of document {document}: {came:?}");
                 if *comes == Comes::Mended {
                     assert_eq!(lookup(over, document, *frame, true), Came::Right, "{over:?} {name}, once");

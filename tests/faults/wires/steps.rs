@@ -1,13 +1,14 @@
 //! The built binary as a step behind a wire: what it leaves, that the next step is released, and that no process stays.
 
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
+use super::origin::Documents;
 use super::sweep::{Fine, Tally};
-use super::wire::{Fault, Harm, Often, Way, Weather};
+use super::wire::{Fault, Harm, Often, Way, Weather, Wire};
 use super::world::{Came, Kind, Patient, World, is_sentence};
 use super::{PLAIN, TLS};
 use crate::step::{Ended, Step, eventually};
@@ -75,6 +76,34 @@ fn judged(world: &World, ended: &Ended, next: &Ended) -> Came {
     Came::Told(last.to_owned())
 }
 
+/// A part of an answer that calls itself whole is what a proxy, or a cache, makes of a connection that was cut: the next
+/// answer may be another one.
+#[test]
+fn a_step_that_waits_asks_again_after_a_document_that_came_short_and_was_called_whole() {
+    for document in 0..3 {
+        let documents = Documents::new();
+        let path = documents.paths()[document].clone();
+        let asked_for = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked_for);
+        let world = World::saying(PLAIN, Patient::Yes, Wire::new, move |kind, realm, asked| {
+            let mut said = documents.answer(kind.login, kind.scheme(), realm, asked);
+            if asked.path == path && counted.fetch_add(1, Ordering::SeqCst) == 0 {
+                said.body.truncate(said.body.len() / 2);
+            }
+            said.framed(kind.connections)
+        });
+        let _trip = world.begin(Weather::Fine);
+        let step = Step::new().flags(["-image", &world.image(), "-image_platform", "linux/amd64"]);
+        let before = step.path("before");
+        let step = step.flags(["-wait_file", &before.display().to_string()]);
+        let running = step.start(&["--"]);
+        eventually("the first half was given", || asked_for.load(Ordering::SeqCst) > 0);
+        std::fs::write(before, "").expect("the step's turn");
+        let ended = step.finish(running);
+        assert_eq!((ended.code(), ended.stdout.as_str()), (0, "right\n"), "document {document}: {ended:#?}");
+    }
+}
+
 /// Whether there is a process with this mark in its environment, whoever its parent is by now.
 fn is_running(mark: &str) -> bool {
     let mark = format!("{MARK}={mark}\0");
@@ -116,6 +145,9 @@ fn steps(kind: Kind, faults: &[(Fault, &str)]) -> Tally {
                     let came = step(&world, Weather::Harm(*fault), limit);
                     let mended = fault.often == Often::Once && matches!(fault.harm, Harm::Closed | Harm::Reset);
                     assert!(!mended || came == Came::Right, "{fault:?}: {came:?}");
+                    if let (Harm::Silence, Came::Told(sentence)) = (fault.harm, &came) {
+                        assert!(sentence.contains("(-image_lookup_timeout)"), "{fault:?}: {sentence}");
+                    }
                     tally.lock().expect("no panic holds the lock").add(&came);
                 }
             });
