@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::PLAIN;
 use super::origin::{Connections, Documents, Said};
 use super::sweep::Tally;
 use super::wire::{Weather, Wire};
 use super::world::{Came, Kind, Over, Patient, World};
-use super::{PLAIN, SOON};
 
 /// What must come of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ fn lookup(over: Over, document: usize, frame: Frame, once: bool) -> Came {
     let documents = Documents::new();
     let path = documents.paths()[document].clone();
     let asked_for = AtomicUsize::new(0);
-    let world = World::saying(Kind { over, ..PLAIN_CLOSED }, SOON, Wire::new, move |kind, realm, asked| {
+    let world = World::saying(Kind { over, ..PLAIN_CLOSED }, Patient::Yes, Wire::new, move |kind, realm, asked| {
         let said = documents.answer(kind.login, kind.scheme(), realm, asked);
         let framed = asked.path == path && (asked_for.fetch_add(1, Ordering::SeqCst) == 0 || !once);
         if framed { frame(&said) } else { said.framed(kind.connections) }

@@ -115,7 +115,10 @@ pub fn sweep(kind: Kind, patient: Patient, faults: &[Fault], judge: impl Fn(&Fau
                 while let Some(fault) = faults.get(next.fetch_add(1, Ordering::SeqCst)) {
                     let (came, trip) = world.lookup(Weather::Harm(*fault));
                     if !trip.harmed() {
-                        assert_eq!(came, Came::Right, "nothing happened: {fault:?}");
+                        // A client that bears little silence may have had enough before on a busy machine.
+                        let late = matches!(&came, Came::Told(sentence) if sentence.ends_with(": no answer in time"));
+                        let fine = came == Came::Right || (late && patient != Patient::Yes);
+                        assert!(fine, "nothing happened: {fault:?}: {came:?}");
                         continue;
                     }
                     judge(fault, &came);
