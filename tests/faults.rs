@@ -20,3 +20,12 @@ mod disks;
 mod kills;
 #[path = "faults/wires.rs"]
 mod wires;
+
+#[path = "support/images.rs"]
+mod images;
+#[path = "support/server.rs"]
+mod server;
+#[path = "support/step.rs"]
+mod step;
+#[path = "support/tls.rs"]
+mod tls;

@@ -150,7 +150,7 @@ fn bytes_that_are_not_those_of_their_digest_are_refused() {
         registry(vec![serve(&tag_path("1"), &image.manifest, quiet), serve(&image.config.blob_path(), &other, quiet)]);
     let (story, error, _) = setup.failure(&reference, &[]);
     assert_eq!(story, wrong("the config", &server.host(), image.config.digest(), &reference));
-    assert!(error.retry() != Retry::Worthwhile);
+    assert!(error.retry() == Retry::Worthwhile);
     server.finish();
 
     let index = index(&[image.manifest.entry("linux/amd64")]);

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
 
-use rustls::{AlertDescription, CertificateError};
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use super::ResolveError;
 use super::trust::is_authority;
@@ -298,8 +298,9 @@ fn tls(error: &rustls::Error) -> Unanswered {
         Unanswered::UnknownAuthority
     } else if let rustls::Error::InvalidCertificate(_) = error {
         Unanswered::Certificate(Box::new(error.clone()))
-    } else if let rustls::Error::InvalidMessage(_) = error {
-        // The first bytes are no TLS record: a server of plain http answers the handshake with an error page.
+    } else if let rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) = error {
+        // No TLS record begins so: a server of plain http answers the handshake with an error page. Whatever else is wrong
+        // with a message is wrong with a message of TLS.
         Unanswered::NotTls
     } else if let rustls::Error::AlertReceived(alert) = error
         && refuses_certificate(*alert)
@@ -340,6 +341,19 @@ mod tests {
         assert!(recognised(&wrapped).is_none());
         let within = inner(&wrapped).expect("the wrapped error");
         assert!(matches!(recognised(within), Some(Unanswered::UnknownAuthority)));
+    }
+
+    #[test]
+    fn a_broken_message_of_tls_is_told_from_another_protocol() {
+        let of = |message| tls(&rustls::Error::InvalidMessage(message));
+        assert!(matches!(of(InvalidMessage::InvalidContentType), Unanswered::NotTls));
+        for message in [
+            InvalidMessage::MessageTooLarge,
+            InvalidMessage::MissingData("ServerHello"),
+            InvalidMessage::UnknownProtocolVersion,
+        ] {
+            assert!(matches!(of(message), Unanswered::Handshake(_)), "{message:?}");
+        }
     }
 
     #[test]

@@ -437,9 +437,7 @@ impl RegistryError {
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Host { .. } | Self::WrongDigest { .. } | Self::NoPlatform { .. } | Self::EndlessIndex { .. } => {
-                Retry::Useless
-            }
+            Self::Host { .. } | Self::NoPlatform { .. } | Self::EndlessIndex { .. } => Retry::Useless,
             // A registry may say 404 of what it hides from us.
             Self::NoCredential { .. } | Self::Withheld { .. } | Self::Denied { .. } | Self::NotFound { .. } => {
                 Retry::WithMoreCredentials
@@ -467,6 +465,8 @@ impl RegistryError {
             | Self::NoToken { .. }
             | Self::Redirect { .. }
             | Self::TooManyRedirects { .. }
+            // A transfer that was cut or went wrong on its way, and a proxy that keeps what came of it: these pass too.
+            | Self::WrongDigest { .. }
             | Self::Config { .. } => Retry::Worthwhile,
         }
     }
