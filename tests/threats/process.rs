@@ -248,7 +248,7 @@ fn a_lookup_that_crashes_leaves_no_core() {
 #[test]
 fn a_step_is_given_nothing_of_its_lookup() {
     // Descriptors, variables, signals and limits, as it would have them without a lookup.
-    let script = "ls /proc/$$/fd; tr '\\0' '\\n' </proc/$$/environ; grep -E '^(Sig[^Q]|Shd|Cap|NoNew|Seccomp)' /proc/$$/status; \
+    let script = "ls /proc/$$/fd; tr '\\0' '\\n' </proc/$$/environ; grep -E '^(Sig[^Q]|Shd|Cap|NoNew|Seccomp)' /proc/self/status; \
                   cat /proc/$$/limits; cat /proc/$$/oom_score_adj; umask; \
                   ls -l /proc/$$/fd | grep -c anon_inode";
     let place = Place::new().image(&["/bin/sh", "-c", script]);
