@@ -28,7 +28,7 @@ pub use self::error::{CertificateFault, HttpError, Unanswered};
 pub use self::identity::Identity;
 pub use self::named::is_named;
 use self::names::Names;
-pub use self::names::{NameFiles, ResolveError};
+pub use self::names::{NameFiles, Refused, ResolveError};
 pub use self::proxy::{Proxy, ProxySettings};
 use self::roots::SystemRoots;
 pub use self::roots::{RootPlace, RootPlaces, RootsThere};
@@ -127,6 +127,12 @@ impl Network {
     #[must_use]
     pub fn with_root_places(self, places: RootPlaces) -> Self {
         Self { roots: Arc::new(SystemRoots::new(places)), ..self }
+    }
+
+    /// The same network, but name servers are not believed when they answer with an address of which this says a kind.
+    #[must_use]
+    pub fn refusing(&self, refused: Refused) -> Self {
+        Self { names: Arc::new(self.names.refusing(refused)), ..self.clone() }
     }
 
     /// The proxy that a request takes because of the environment, for the story of a failure.

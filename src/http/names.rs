@@ -67,6 +67,14 @@ pub enum ResolveError {
         /// The name.
         name: String,
     },
+    /// The name servers lead where whoever chose the name may not lead us.
+    #[error("the name servers lead {name} to {} {kind} address, and it was not the command line that named it", if kind.starts_with('u') { "an" } else { "a" })]
+    Misled {
+        /// The name.
+        name: String,
+        /// Which kind of address.
+        kind: &'static str,
+    },
     /// The name servers gave no usable answer.
     #[error("the name servers gave no answer for {name}")]
     NoAnswer {
@@ -77,10 +85,15 @@ pub enum ResolveError {
     },
 }
 
+/// Says of an address which kind it is, if name servers are not believed when they answer with it.
+pub type Refused = fn(IpAddr) -> Option<&'static str>;
+
 /// The resolver: the hosts file, then the name servers.
+#[derive(Clone)]
 pub(super) struct Names {
     hosts: Arc<Hosts>,
     servers: Result<TokioResolver, String>,
+    refused: Refused,
 }
 
 impl std::fmt::Debug for Names {
@@ -101,7 +114,13 @@ impl Names {
             .map_err(|error| Cause(&error).to_string())
             .and_then(|text| resolver(&text).map_err(|error| error.to_string()))
             .map_err(|reason| format!("{} names no usable name server: {reason}", files.resolv_conf.display()));
-        Self { hosts: Arc::new(hosts), servers }
+        Self { hosts: Arc::new(hosts), servers, refused: |_| None }
+    }
+
+    /// The same, but name servers are not believed when they answer with one of these addresses. The hosts file is: it is
+    /// the pod's.
+    pub(super) fn refusing(&self, refused: Refused) -> Self {
+        Self { refused, ..self.clone() }
     }
 
     /// The addresses of a name.
@@ -110,7 +129,19 @@ impl Names {
         name: &str,
     ) -> impl Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send + use<> {
         let (known, servers, name) = (self.known(name), self.servers.clone(), name.to_owned());
-        async move { if known.is_empty() { ask(servers, name, LIMIT).await } else { Ok(known) } }
+        let refused = self.refused;
+        async move {
+            if !known.is_empty() {
+                return Ok(known);
+            }
+            let found = ask(servers, name.clone(), LIMIT).await?;
+            let kind = found.iter().find_map(|address| refused(*address));
+            let left: Vec<_> = found.into_iter().filter(|address| refused(*address).is_none()).collect();
+            match kind {
+                Some(kind) if left.is_empty() => Err(ResolveError::Misled { name, kind }),
+                Some(_) | None => Ok(left),
+            }
+        }
     }
 
     /// The addresses that need no name server: literals, `localhost` and its subdomains, the hosts file.

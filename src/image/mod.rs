@@ -50,10 +50,12 @@ impl From<serde_json::Error> for JsonError {
     }
 }
 
-/// At most this many characters of somebody else's text, without control characters, for a message.
+/// At most this many characters of somebody else's text, for a message: without control characters, and without those that
+/// end a line or turn the direction in which what follows is shown.
 #[must_use]
 pub fn shown(text: &str, limit: usize) -> String {
-    let clean = |character: char| if character.is_control() { ' ' } else { character };
+    let turns = |character: char| matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let clean = |character: char| if character.is_control() || turns(character) { ' ' } else { character };
     let mut shown: String = text.chars().take(limit).map(clean).collect();
     if text.chars().nth(limit).is_some() {
         shown.push_str("...");

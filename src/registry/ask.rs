@@ -49,6 +49,8 @@ struct Trusting {
     believed: Option<String>,
     /// What is shown to whoever asks for a certificate.
     client: Option<ClientCertificate>,
+    /// Whether a registry chose the name, so that its name server is not believed in everything.
+    chosen: bool,
 }
 
 /// What is asked.
@@ -295,12 +297,16 @@ impl<'a> Asker<'a> {
         let extra = self.settings.certificates.iter().filter(named).map(|(_, path)| path.clone()).collect();
         let believed = url.host_str().filter(|_| place::is_unverified(url, self.settings)).map(str::to_owned);
         let client = self.settings.client_certificates.iter().find(|(key, _)| is_named(key, url));
-        let trusting = Trusting { extra, believed, client: client.map(|(_, own)| own.clone()) };
+        // A proxy asks for the name itself, and the names that are asked for here are those of the proxy.
+        let chosen = self.network.proxies().proxy_for(url).is_none()
+            && place::is_chosen_by_registry(url, &self.registry, self.settings);
+        let trusting = Trusting { extra, believed, client: client.map(|(_, own)| own.clone()), chosen };
         if let Some((_, client)) = self.clients.iter().find(|(own, _)| *own == trusting) {
             return Ok(client.clone());
         }
         let trust = Trust { public_roots: true, extra: trusting.extra.clone() };
-        let (network, proxies) = (self.network, Proxies::FromEnvironment);
+        let guarded = chosen.then(|| self.network.refusing(place::refused_of_names));
+        let (network, proxies) = (guarded.as_ref().unwrap_or(self.network), Proxies::FromEnvironment);
         let client = match (&trusting.client, &trusting.believed) {
             (Some(ClientCertificate { certificate, key }), believed) => network
                 .identity(certificate, key)

@@ -3,12 +3,22 @@
 //! The step's author chooses the image, hence the registry, and the registry chooses these URLs: without rules it could
 //! make a pod ask services of the node, of the cloud's metadata, of the cluster.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use reqwest::Url;
 
 use super::Settings;
 use crate::http::is_named;
+
+/// Where clouds tell a machine who it is, besides link-local addresses: Amazon's two, Google's, Azure's, Alibaba's, Oracle's.
+const METADATA: [IpAddr; 6] = [
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+];
 
 /// Why a URL that a registry names is not asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -107,7 +117,24 @@ fn internal(url: &Url) -> Option<&'static str> {
         return Some("loopback");
     }
     let address: IpAddr = host.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+    internal_address(address)
+}
+
+/// Which kind of address this is, where a name that a registry chose must not lead: by its own name server it could lead
+/// anywhere. Private ones are its storage's, or its token service's, under names that are known only there.
+pub(super) fn refused_of_names(address: IpAddr) -> Option<&'static str> {
+    internal_address(address).filter(|kind| *kind != "private")
+}
+
+/// Whether the names of a place are whoever's who wrote the URL: a registry's, and not of the command line.
+pub(super) fn is_chosen_by_registry(url: &Url, registry: &Url, settings: &Settings) -> bool {
+    !is_loopback(registry) && !same_place(url, registry) && !is_known(url, settings)
+}
+
+/// Which kind of inner address this is, if it is one.
+fn internal_address(address: IpAddr) -> Option<&'static str> {
     match address.to_canonical() {
+        address if METADATA.contains(&address) => Some("metadata service's"),
         IpAddr::V4(address) if address.is_loopback() => Some("loopback"),
         IpAddr::V4(address) if address.is_link_local() => Some("link-local"),
         IpAddr::V4(address) if address.is_private() => Some("private"),
@@ -190,14 +217,16 @@ mod tests {
             ("unix:/run/token", registry, Err(PlaceError::NotAUrl)),
             ("https://10.0.0.1/token", registry, Err(PlaceError::Private)),
             ("https://192.168.1.1/token", registry, Err(PlaceError::Private)),
-            ("https://100.100.100.200/token", registry, Err(PlaceError::Private)),
+            ("https://100.100.100.200/token", registry, internal("metadata service's")),
+            ("https://100.100.100.201/token", registry, Err(PlaceError::Private)),
             ("https://169.254.169.254/token", registry, internal("link-local")),
             ("https://127.0.0.1/token", registry, internal("loopback")),
             ("https://localhost/token", registry, internal("loopback")),
             ("https://0.0.0.0/token", registry, internal("unspecified")),
             ("https://[::1]/token", registry, internal("loopback")),
             ("https://[::ffff:169.254.169.254]/token", registry, internal("link-local")),
-            ("https://[fd00:ec2::254]/token", registry, Err(PlaceError::Private)),
+            ("https://[fd00:ec2::254]/token", registry, internal("metadata service's")),
+            ("https://[fd00:ec2::255]/token", registry, Err(PlaceError::Private)),
             ("https://[fe80::1]/token", registry, internal("link-local")),
             // Other ways to write an address: the URL parser makes them one.
             ("https://0x7f.1/token", registry, internal("loopback")),
@@ -224,11 +253,40 @@ mod tests {
     #[test]
     fn a_redirect_may_lead_to_private_storage_but_not_to_the_node() {
         let registry = url("https://registry.example");
-        let check = |target| check(&url(target), &registry, Purpose::Storage, &Settings::default());
+        let check = |target: &str| check(&url(target), &registry, Purpose::Storage, &Settings::default());
         assert_eq!(check("https://10.0.0.1/bucket"), Ok(()));
         assert_eq!(check("http://10.0.0.1/bucket"), Err(PlaceError::PlainHttp));
         assert_eq!(check("https://169.254.169.254/"), Err(PlaceError::Internal { kind: "link-local" }));
         assert_eq!(check("https://localhost/"), Err(PlaceError::Internal { kind: "loopback" }));
+        for address in ["168.63.129.16", "100.100.100.200", "[fd00:ec2::254]", "[fd00:ec2::23]", "[fd20:ce::254]"] {
+            let found = check(&format!("https://{address}/")).unwrap_err().to_string();
+            assert_eq!(found, "it is on a metadata service's address, where the registry is not", "{address}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_the_registrys_choice_leads_to_no_inner_address_and_one_of_the_command_line_anywhere() {
+        for (address, kind) in [
+            ("169.254.169.254", Some("link-local")),
+            ("::ffff:169.254.169.254", Some("link-local")),
+            ("127.0.0.1", Some("loopback")),
+            ("0.0.0.0", Some("unspecified")),
+            ("168.63.129.16", Some("metadata service's")),
+            ("10.0.0.1", None),
+            ("93.184.216.34", None),
+        ] {
+            assert_eq!(refused_of_names(address.parse().expect(address)), kind, "{address}");
+        }
+        let settings = insecure(&["listed.example"]);
+        for (at, registry, chosen) in [
+            ("https://evil.example/", "https://registry.example/", true),
+            ("https://registry.example:444/", "https://registry.example/", true),
+            ("https://registry.example/token", "https://registry.example/", false),
+            ("https://listed.example/", "https://registry.example/", false),
+            ("https://evil.example/", "https://localhost:5000/", false),
+        ] {
+            assert_eq!(is_chosen_by_registry(&url(at), &url(registry), &settings), chosen, "{at} of {registry}");
+        }
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! The files that tell the other steps of the pod how this one ended: its post file and `exitCode`.
 
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::outcome::PostFile;
-use crate::sys::file;
 
 /// A file that could not be created. The text begins as Tekton's does.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,8 @@ pub(super) fn path(post_file: &Path, kind: PostFile) -> PathBuf {
 
 /// Creates a file with this content (post files have none) and the directories above it. An existing one is emptied.
 ///
-/// Modes are 0666 and 0777 less the umask, as with Tekton (`cmd/entrypoint/post_writer.go`).
+/// Modes are 0666 and 0777 less the umask, as with Tekton (`cmd/entrypoint/post_writer.go`). What the step put there to have
+/// us write elsewhere, or to wait, is replaced: a link, a second name of a file, a FIFO, a socket.
 ///
 /// # Errors
 /// [`PostError`] when the file does not stand there with its content afterwards.
@@ -65,14 +66,42 @@ pub(super) fn create(path: &Path, content: &str) -> Result<(), PostError> {
             source,
         })?;
     }
-    let (mut file, _) = file::open(path, OpenOptions::new().write(true).create(true).truncate(true))
-        .map_err(|source| PostError::Create { path: subject(), source })?;
+    let opened = own(path).or_else(|error| match error.raw_os_error() {
+        // A link; a FIFO that nobody reads, or a socket.
+        Some(libc::ELOOP | libc::ENXIO) => replaced(path),
+        _ => Err(error),
+    });
+    let mut file = opened.map_err(|source| PostError::Create { path: subject(), source })?;
     file.write_all(content.as_bytes()).map_err(|source| PostError::Write { path: subject(), source })
+}
+
+/// The file of this very name, empty, or the device.
+fn own(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().write(true).create(true).truncate(false).custom_flags(flags).open(path)?;
+    let found = file.metadata()?;
+    if found.file_type().is_char_device() {
+        return Ok(file);
+    }
+    if !found.is_file() || found.nlink() > 1 {
+        return replaced(path);
+    }
+    file.set_len(0)?;
+    Ok(file)
+}
+
+/// A new file in the place of what has the name.
+fn replaced(path: &Path) -> io::Result<File> {
+    // Whoever looks for it in between finds nothing there, as before it was written.
+    fs::remove_file(path)?;
+    OpenOptions::new().write(true).create_new(true).open(path)
 }
 
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
 
     use super::*;
 
@@ -125,11 +154,33 @@ mod tests {
     }
 
     #[test]
-    fn a_fifo_in_the_way_of_the_file_is_not_waited_for() {
+    fn what_would_lead_elsewhere_or_make_us_wait_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let fifo = dir.path().join("fifo");
-        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(create(&fifo, "").unwrap_err().to_string(), format!("Creating {fifo:?}"));
+        let file = dir.path().join("exitCode");
+        let elsewhere = dir.path().join("elsewhere");
+        let is_nothing = dir.path().join("nothing");
+        let plant: [&dyn Fn(); 5] = [
+            &|| symlink(&elsewhere, &file).unwrap(),
+            &|| symlink(&is_nothing, &file).unwrap(),
+            &|| fs::hard_link(&elsewhere, &file).unwrap(),
+            &|| nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+            &|| drop(UnixListener::bind(&file).unwrap()),
+        ];
+        fs::write(&elsewhere, "as it was").unwrap();
+        for plant in plant {
+            plant();
+            create(&file, "0").unwrap();
+            assert!(file.symlink_metadata().unwrap().is_file());
+            assert_eq!((fs::read(&file).unwrap(), fs::read(&elsewhere).unwrap()), (b"0".into(), b"as it was".into()));
+            fs::remove_file(&file).unwrap();
+        }
+        assert!(!is_nothing.exists());
+        // A reader makes it possible to open a FIFO.
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&file).unwrap();
+        create(&file, "0").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"0");
+        drop(reader);
     }
 
     #[test]

@@ -54,7 +54,8 @@ impl ResultsError {
 
 /// Reads the files of these results, in this order. A file that is missing is a result that the step did not write.
 ///
-/// Values are the whole files, untouched. A name may lead elsewhere (`/`, `..`), and so may a link, as with Tekton.
+/// Values are the whole files, untouched. A name may lead elsewhere (`/`, `..`), and so may a link, as with Tekton, but not
+/// into `/proc`: an earlier step could have this one's environment told.
 ///
 /// # Errors
 /// [`ResultsError`] at the first file that is there and cannot be read; Tekton gives up then too
@@ -63,8 +64,8 @@ pub(super) fn read(dir: &Path, names: &[String], kind: EntryKind) -> Result<Vec<
     let mut entries = Vec::new();
     let mut room = LIMIT;
     for name in names {
-        let value =
-            file::read_if_there(&go_path::join(dir, name), room).map_err(|error| ResultsError::new(name, error))?;
+        let value = file::read_written_if_there(&go_path::join(dir, name), room)
+            .map_err(|error| ResultsError::new(name, error))?;
         room = room.saturating_sub(value.as_ref().map_or(0, |value| value.len() as u64));
         entries.extend(value.map(|value| Entry::new(kind, name, &value)));
     }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::existing::{Existing, NotAMessage};
 use super::message::{self, Entry, Fitted, Spare, TooLarge};
-use crate::sys::file::{self, FileError};
+use crate::sys::file::FileError;
+use crate::sys::strangers;
 
 /// How much of an existing file is read. What is longer is no message of anybody.
 const EXISTING_LIMIT: u64 = 1 << 20;
@@ -108,7 +109,7 @@ pub(super) fn write(
 ) -> Result<Written, MessageError> {
     let subject = || path.to_owned();
     let (mut file, file_type) =
-        file::open(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
+        strangers::open(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
             .map_err(|source| FileError::Open { path: subject(), source })?;
     let (existing, lost) = if file_type.is_file() {
         read(&mut file).map_err(|source| FileError::Read { path: subject(), source })?

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::host::Env;
-use crate::image::Platform;
+use crate::image::{Platform, shown};
 
 /// The environment variable in which Tekton's controller names the command per platform.
 pub const PLATFORM_TABLE: &str = "TEKTON_PLATFORM_COMMANDS";
@@ -59,7 +59,7 @@ pub enum CommandError {
         image: String,
     },
     /// An argument or a variable holds a NUL byte, which no process can be given.
-    #[error("an argument or an environment variable of the step holds a NUL byte: {}", .0.to_string_lossy().replace('\0', "\\0"))]
+    #[error("an argument or an environment variable of the step holds a NUL byte: {}", shown(&.0.to_string_lossy().replace('\0', "\\0"), 4096))]
     Nul(OsString),
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 
+use crate::image::shown;
 use crate::step::command::Program;
 use crate::step::hermetic;
 use crate::step::output::OutputError;
@@ -50,7 +51,8 @@ impl StartError {
 
 /// Tekton's words.
 fn upstream(program: &Program, error: &io::Error) -> String {
-    format!("fork/exec {}: {}", program.file().display(), Cause(error))
+    // An image can have any name for its program, and the log is a terminal's.
+    format!("fork/exec {}: {}", shown(&program.file().to_string_lossy(), 4096), Cause(error))
 }
 
 /// Explains why `execve` refused a program: Tekton's words, then what it means and what to do.

@@ -5,6 +5,8 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::filesystem;
+
 /// Why a file could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -68,14 +70,33 @@ pub fn read_if_there(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileErr
     none_if_absent(read(path, limit))
 }
 
+/// The same, of a file that is to be told to others: one that tells of this process, its environment for example, is none.
+///
+/// # Errors
+/// [`FileError`].
+pub fn read_written_if_there(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
+    let Some(file) = none_if_absent(open_regular(path))? else { return Ok(None) };
+    if filesystem::is_kernels(&file) {
+        let source =
+            io::Error::new(io::ErrorKind::PermissionDenied, "it is in /proc, and not a file that somebody wrote");
+        return Err(FileError::Open { path: path.to_owned(), source });
+    }
+    let mut content = Vec::new();
+    read_whole(&mut content, file, path, limit)?;
+    Ok(Some(content))
+}
+
 /// The same, appended to `content`. That has room for the whole file before the first byte is read, so that a secret is
 /// not left behind in memory by a buffer that grew; after an error it holds what was read.
 ///
 /// # Errors
 /// [`FileError`].
 pub fn read_into(content: &mut Vec<u8>, path: &Path, limit: u64) -> Result<(), FileError> {
+    read_whole(content, open_regular(path)?, path, limit)
+}
+
+fn read_whole(content: &mut Vec<u8>, file: File, path: &Path, limit: u64) -> Result<(), FileError> {
     let failed = |source| FileError::Read { path: path.to_owned(), source };
-    let file = open_regular(path)?;
     let size = file.metadata().map_err(failed)?.len();
     content.reserve(usize::try_from(size.min(limit) + 1).unwrap_or_default());
     let read = file.take(limit + 1).read_to_end(content).map_err(failed)? as u64;
@@ -170,6 +191,17 @@ mod tests {
         assert_eq!(head(&path, 3).unwrap(), b"fou");
         assert_eq!(read(&path, 3).unwrap_err().to_string(), format!("{path:?} has 4 bytes"));
         probe(&path).unwrap();
+    }
+
+    #[test]
+    fn what_is_to_be_told_is_not_read_of_the_kernel() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("link");
+        assert_eq!(read_written_if_there(&path, 9).unwrap(), None);
+        std::os::unix::fs::symlink("/proc/self/environ", &path).unwrap();
+        let error = read_written_if_there(&path, 1 << 20).unwrap_err();
+        assert_eq!(chain(&error), format!("opening {path:?}: it is in /proc, and not a file that somebody wrote"));
+        assert!(!read(&path, 1 << 20).unwrap().is_empty());
     }
 
     #[test]

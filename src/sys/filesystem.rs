@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use nix::sys::statfs::{Statfs, fstatfs, statfs};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, Statfs, fstatfs, statfs};
 
 /// Whether a directory is on a filesystem of which this kernel knows everything: who changed what, and who has locked it.
 /// Not so on network and host-shared filesystems, and where it cannot be found out.
@@ -16,6 +16,12 @@ pub fn is_own_directory(directory: &Path) -> bool {
 #[must_use]
 pub fn is_own_file(file: &File) -> bool {
     fstatfs(file).is_ok_and(|found| is_own(&found))
+}
+
+/// Whether a file is `/proc`'s: not written by anybody, and another one for each process that reads it.
+#[must_use]
+pub fn is_kernels(file: &File) -> bool {
+    fstatfs(file).is_ok_and(|found| found.filesystem_type() == PROC_SUPER_MAGIC)
 }
 
 fn is_own(found: &Statfs) -> bool {

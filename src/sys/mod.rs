@@ -25,6 +25,7 @@ pub mod replace;
 pub mod signals;
 #[cfg(all(not(test), target_env = "gnu", target_feature = "crt-static"))]
 mod stack;
+pub mod strangers;
 pub mod stream;
 #[cfg(all(
     panic = "abort",

@@ -28,6 +28,8 @@ mod skip;
 #[path = "../support/step.rs"]
 mod step;
 mod substitution;
+#[path = "../support/tekton.rs"]
+mod tekton;
 mod wait;
 
 use std::fs;
@@ -35,6 +37,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use step::{Ended, Step};
+use tekton::in_tekton;
 
 /// The entry that every message has.
 const STARTED_AT: &str = r#"{"key":"StartedAt","value":"T","type":3}"#;
@@ -83,29 +86,4 @@ fn assert_failed(ended: &Ended, line: &str) {
 fn executable(path: &Path, content: impl AsRef<[u8]>) {
     fs::write(path, content).expect("a scratch file");
     fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("a mode");
-}
-
-/// A step that finds `tekton` of its scratch directory at `/tekton`: in a mount namespace, below a root directory that
-/// is the real one but for that. `None` where the test is skipped because this takes root.
-fn in_tekton() -> Option<Step> {
-    const ROOT: &str = r#"
-        set -e
-        root=$1/root tekton=$1/tekton; shift
-        mount -t tmpfs none "$root"
-        for entry in /*; do
-            if [ -L "$entry" ]; then cp -P "$entry" "$root/"
-            elif [ -d "$entry" ] && [ "$entry" != /tekton ]; then mkdir "$root$entry"; mount --rbind "$entry" "$root$entry"
-            fi
-        done
-        mkdir "$root/tekton"
-        mount --bind "$tekton" "$root/tekton"
-        exec chroot "$root" "$@""#;
-    if !skip::root("files below /tekton") || !skip::programs("files below /tekton", &[("unshare", "util-linux")]) {
-        return None;
-    }
-    let step = Step::new();
-    fs::create_dir(step.path("root")).expect("a scratch directory");
-    fs::create_dir_all(step.path("tekton/results")).expect("a scratch directory");
-    let scratch = step.path("").display().to_string();
-    Some(step.under(&["unshare", "-m", "sh", "-c", ROOT, "sh", &scratch]))
 }

@@ -14,6 +14,7 @@ use crate::quote::{OneLine, Quoted};
 use crate::sys::cause::chain;
 use crate::sys::directory::{self, DirectoryError};
 use crate::sys::file;
+use crate::sys::strangers;
 
 /// What is copied, in this order.
 const NAMES: [&str; 4] = [".docker", ".gitconfig", ".git-credentials", ".ssh"];
@@ -127,7 +128,7 @@ fn copy_file(source: &Path, destination: &Path) -> Result<(), CopyError> {
     // Not cut before it is known to be another file.
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let (mut to, file_type) = file::open(destination, options)
+    let (mut to, file_type) = strangers::open(destination, options)
         .map_err(|error| CopyError::Destination(CallError::of("open", destination)(error)))?;
     let failed = |call, path| move |error| CopyError::Content(CallError::of(call, path)(error));
     if same(&from, &to).map_err(failed("stat", destination))? {

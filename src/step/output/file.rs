@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::sys::cause::Cause;
 use crate::sys::directory::{self, DirectoryError};
-use crate::sys::file;
+use crate::sys::strangers;
 
 /// A file that cannot be opened. The texts begin as Tekton's do (`cmd/entrypoint/runner.go:newStdLogWriter`).
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +63,7 @@ impl CopyFile {
             _ => OutputError::Open { path: path.to_owned(), source },
         };
         let (file, file_type) =
-            file::open(path, OpenOptions::new().append(true).create(true).mode(0o644)).map_err(refused)?;
+            strangers::open(path, OpenOptions::new().append(true).create(true).mode(0o644)).map_err(refused)?;
         if file_type.is_fifo() || file_type.is_socket() {
             return Err(OutputError::Waits { path: path.to_owned() });
         }
