@@ -49,7 +49,7 @@ fn of_kind(info: &str) -> Vec<(&'static str, String)> {
 
 /// The commands of a shell's text: continued lines joined, documents in it left out, and what is behind a pipe or in `$(...)`
 /// as commands of their own.
-fn commands(text: &str) -> Vec<String> {
+pub fn commands(text: &str) -> Vec<String> {
     let joined = text.replace("\\\n", " ");
     let (mut commands, mut document) = (Vec::new(), None::<String>);
     for line in joined.lines() {
