@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::manifests::{is_ours, is_understood};
+use serde_json::Value;
+
+use crate::manifests::{is_ours, is_understood, texts};
 use crate::marks::{Block, Mark, blocks, command, faults};
 use crate::pages::commands;
 use crate::{kubectl, skip};
@@ -76,6 +78,37 @@ fn every_line_of_this_programs_is_understood() {
                     is_understood(&kubectl::words(rest), &format!("{name}:{}", block.line));
                     count += 1;
                 }
+            }
+        }
+    }
+    assert!(count >= 5, "{count}");
+}
+
+/// Every list of words that starts with this program, in a document: `command`, and `args` behind it.
+fn command_lines(value: &Value) -> Vec<Vec<String>> {
+    let words = |value: &Value| texts(value).into_iter().map(str::to_owned).collect::<Vec<_>>();
+    match value {
+        Value::Array(all) => all.iter().flat_map(command_lines).collect(),
+        Value::Object(all) => {
+            let own = all.get("command").map(words).filter(|words| words.first().is_some_and(|first| is_ours(first)));
+            let own = own.map(|own| [own, all.get("args").map(words).unwrap_or_default()].concat());
+            own.into_iter().chain(all.values().flat_map(command_lines)).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    }
+}
+
+#[test]
+fn every_manifest_is_yaml_and_the_program_knows_its_flags() {
+    let mut count = 0;
+    for (name, text) in pages() {
+        for block in blocks(&text).into_iter().filter(|block| block.info == "yaml") {
+            let place = format!("{name}:{}", block.line);
+            let all: Vec<Value> =
+                serde_saphyr::from_multiple(&block.text).unwrap_or_else(|error| panic!("{place}: {error}"));
+            for line in all.iter().flat_map(command_lines) {
+                is_understood(&line[1..], &place);
+                count += 1;
             }
         }
     }

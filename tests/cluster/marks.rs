@@ -91,8 +91,9 @@ impl Block {
     pub fn is_shell(&self) -> bool {
         let starts = |line: &str| {
             let first = command(line).split(' ').next().unwrap_or_default();
-            PROGRAMS.iter().any(|program| first == *program || program.ends_with('/') && first.contains(program))
-                || first.ends_with("/entrypoint")
+            PROGRAMS.iter().any(|program| {
+                first == *program || program.ends_with('/') && first.contains(program) && !first.ends_with('/')
+            }) || first.ends_with("/entrypoint")
         };
         let of_shell = self.info.split(' ').next().is_some_and(|kind| ["sh", "bash", "console"].contains(&kind));
         let unnamed = self.info.is_empty() && self.text.lines().any(|line| line.starts_with("$ ") || starts(line));
