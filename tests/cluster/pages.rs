@@ -79,7 +79,7 @@ fn every_block_is_of_a_kind_that_is_looked_at_and_what_was_not_run_is_marked_so(
         for block in blocks(&text) {
             assert!(["sh", "sh cluster", "yaml", ""].contains(&block.info.as_str()), "{name}: {:?}", block.info);
         }
-        assert!(text.contains("**Not run against a cluster**"), "{name}");
+        assert!(text.contains("**Not run against a cluster.**"), "{name}");
     }
 }
 
