@@ -170,3 +170,32 @@ fn every_text_that_is_kept_is_needed() {
         assert!(used.iter().any(|words| document.contains(words)), "{name}: nobody needs it");
     }
 }
+
+#[test]
+fn what_the_images_first_stage_is_given_is_all_that_it_calls() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let given = fs::read_to_string(root.join(".dockerignore")).expect(".dockerignore");
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut lines = given.lines();
+    assert_eq!(lines.next(), Some("*"), "nothing else");
+    for name in lines {
+        let name = name.strip_prefix('!').unwrap_or_else(|| panic!("{name}"));
+        let there = dir.path().join(name);
+        fs::create_dir_all(there.parent().expect("a parent")).expect("a directory");
+        std::os::unix::fs::symlink(root.join(name), there).expect("a link");
+    }
+    // Cargo builds nothing where a test or an example of its manifest is not there.
+    let manifest = fs::read_to_string(dir.path().join("Cargo.toml")).expect("Cargo.toml");
+    for (of, below) in [("[[test]]", "tests"), ("[[example]]", "examples")] {
+        for block in manifest.split(of).skip(1) {
+            let name = block.trim_start().strip_prefix("name = \"").and_then(|rest| rest.split('"').next());
+            let file = format!("{below}/{}.rs", name.expect("a name"));
+            assert!(dir.path().join(&file).exists(), "{file}");
+        }
+    }
+    let script = fs::read_to_string(dir.path().join("scripts/licences")).expect("scripts/licences");
+    for called in script.split_whitespace().filter(|word| word.starts_with("scripts/") && !word.contains(':')) {
+        assert!(dir.path().join(called).exists(), "{called}");
+    }
+    assert!(standard(dir.path(), "glibc").is_ok() && standard(dir.path(), "Apache-2.0").is_ok());
+}
