@@ -91,9 +91,10 @@ impl Block {
     pub fn is_shell(&self) -> bool {
         let starts = |line: &str| {
             let first = command(line).split(' ').next().unwrap_or_default();
-            PROGRAMS.iter().any(|program| {
-                first == *program || program.ends_with('/') && first.contains(program) && !first.ends_with('/')
-            }) || first.ends_with("/entrypoint")
+            // A directory alone is none.
+            let of_ours = |place: &&str| place.ends_with('/') && first.contains(**place) && !first.ends_with('/');
+            let known = PROGRAMS.contains(&first) && !first.ends_with('/');
+            known || PROGRAMS.iter().any(|place| of_ours(&place)) || first.ends_with("/entrypoint")
         };
         let of_shell = self.info.split(' ').next().is_some_and(|kind| ["sh", "bash", "console"].contains(&kind));
         let unnamed = self.info.is_empty() && self.text.lines().any(|line| line.starts_with("$ ") || starts(line));
@@ -235,6 +236,7 @@ fn each_fault_of_a_block_is_found() {
         ),
         ("<!-- checked: t::one -->\n\n    X=1 make x", &["its lines are for a shell: they were run, or not"]),
         ("<!-- form -->\n```\nentrypoint resolve IMAGE [flags]\n```", none),
+        ("<!-- output -->\n```\nscripts/    what is called\n```", none),
         ("<!-- form -->\n```\nentrypoint resolve IMAGE\n```", &["a form has something in brackets"]),
     ] {
         let found = blocks(page);

@@ -68,7 +68,8 @@ fn played(test: &str, page: &str, prepare: impl Fn(&Path)) -> Option<(Vec<Change
     prepare(dir.path());
     let api = cluster();
     let (mut changes, mut printed) = (Vec::new(), Vec::new());
-    for (_, block) in marked(test).into_iter().filter(|(name, _)| name == page) {
+    for (name, block) in marked(test) {
+        assert_eq!(name, page, "line {}: {test} does not run this page", block.line);
         printed.push(play(&block, &api, dir.path()));
         changes.extend(api.changes());
     }
