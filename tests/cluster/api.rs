@@ -10,8 +10,11 @@ use serde_json::{Value, json};
 use crate::protobuf;
 use crate::server::{Answer, Bound, Reply, Request, Server};
 
-/// Group, version, and what is in it: kind and plural.
-const KNOWN: [(&str, &str, &[(&str, &str)]); 6] = [
+/// Kind and plural.
+type Kinds = &'static [(&'static str, &'static str)];
+
+/// Group, version, and what is in it.
+const KNOWN: [(&str, &str, Kinds); 6] = [
     (
         "",
         "v1",
@@ -182,11 +185,10 @@ fn answer(stored: &mut Stored, request: &Request) -> Reply {
             .unwrap_or_else(|| json().unwrap_or_else(|error| panic!("{}: {error}", request.line())))
     };
     if request.method != "GET" {
-        let namespaced = path.split_once("/namespaces/").and_then(|(_, rest)| rest.split_once('/'));
-        let short = namespaced
-            .map_or(path, |(_, rest)| rest)
-            .rsplit_once("/v1/")
-            .map_or_else(|| namespaced.map_or(path, |(_, rest)| rest).to_owned(), |(_, rest)| rest.to_owned());
+        // Without the version and the namespace.
+        let behind = path.split_once("/v1/").map_or(path, |(_, behind)| behind);
+        let named = behind.strip_prefix("namespaces/").and_then(|rest| rest.split_once('/'));
+        let short = named.map_or(behind, |(_, short)| short);
         stored.changes.push(Change {
             line: format!("{} {short}", request.method),
             as_user: request.header("Impersonate-User").map(str::to_owned),

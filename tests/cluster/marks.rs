@@ -92,9 +92,9 @@ impl Block {
         let starts = |line: &str| {
             let first = command(line).split(' ').next().unwrap_or_default();
             // A directory alone is none.
-            let of_ours = |place: &&str| place.ends_with('/') && first.contains(**place) && !first.ends_with('/');
+            let of_ours = |place: &&str| place.ends_with('/') && first.contains(*place) && !first.ends_with('/');
             let known = PROGRAMS.contains(&first) && !first.ends_with('/');
-            known || PROGRAMS.iter().any(|place| of_ours(&place)) || first.ends_with("/entrypoint")
+            known || PROGRAMS.iter().any(of_ours) || first.ends_with("/entrypoint")
         };
         let of_shell = self.info.split(' ').next().is_some_and(|kind| ["sh", "bash", "console"].contains(&kind));
         let unnamed = self.info.is_empty() && self.text.lines().any(|line| line.starts_with("$ ") || starts(line));

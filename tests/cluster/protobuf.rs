@@ -74,9 +74,9 @@ fn message(bytes: &[u8], fields: Fields) -> Value {
     let mut object = json!({});
     for (number, bytes) in parts(bytes) {
         let Some((_, name, field)) = fields.iter().find(|(own, ..)| *own == number) else { continue };
-        let mut add = |value: Value| match &mut object[name] {
-            Value::Array(list) => list.push(value),
-            list => *list = json!([value]),
+        let mut add = |value: Value| match object[name].as_array_mut() {
+            Some(list) => list.push(value),
+            None => object[name] = json!([value]),
         };
         match *field {
             Texts => add(json!(text(bytes))),
