@@ -1,4 +1,4 @@
-# The image that a Tekton controller is given as -entrypoint-image: the binary, alone, where the controller expects it.
+# The image that a Tekton controller is given as -entrypoint-image: the binary, where the controller expects it, and the licences.
 #
 # The end-to-end test builds the stage `release` of this very file, with a directory in the place of `build`
 # (`buildah bud --target release --build-context build=DIR`), so that what is tested is what is shipped. How two builds give one
@@ -24,7 +24,8 @@ RUN case "$TARGETARCH" in \
         arm64) export CARGO_BUILD_TARGET=aarch64-unknown-linux-gnu ;; \
         amd64) export CARGO_BUILD_TARGET=x86_64-unknown-linux-gnu ;; \
     esac \
-    && install -D -m 0755 "$(scripts/executable --release --locked --bin entrypoint)" /out/entrypoint
+    && install -D -m 0755 "$(scripts/executable --release --locked --bin entrypoint)" /out/ko-app/entrypoint \
+    && scripts/licences /out/licenses/entrypoint.txt
 
 FROM scratch AS release
 # Whoever releases says where the sources are, and which of them these are.
@@ -37,7 +38,8 @@ LABEL org.opencontainers.image.title="entrypoint" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.source="$SOURCE"
-COPY --from=build /out/entrypoint /ko-app/entrypoint
+# The program, at /ko-app/entrypoint, and the licences of what is linked into it, at /licenses/entrypoint.txt.
+COPY --from=build /out/ /
 # A number, because there is no /etc/passwd: the "nonroot" of the images that Tekton releases.
 USER 65532:65532
 ENTRYPOINT ["/ko-app/entrypoint"]

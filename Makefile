@@ -1,6 +1,6 @@
 # Needs Rust 1.94.1 or newer, a C compiler and the static C library (Debian: gcc libc6-dev). The rest is found or installed.
 
-.PHONY: build run test fuzz bench thousand sizes sbom reproducible flags fmt clean
+.PHONY: build run test fuzz bench thousand sizes sbom licences reproducible flags fmt clean
 
 build: ## the release binary, at bin/entrypoint
 	@scripts/build
@@ -25,6 +25,9 @@ sizes: ## the release binary's size with each set of features, as a table (an ho
 
 sbom: build ## what is linked into the release binary, at bin/entrypoint.cdx.json (CycloneDX)
 	@scripts/sbom
+
+licences: ## the licences of what is linked, with their texts, at bin/entrypoint.licences.txt
+	@scripts/licences
 
 reproducible: ## two release builds in two directories are the same bytes (minutes each)
 	@scripts/check-reproducible

@@ -75,3 +75,15 @@ need_toolchain() {
     echo "A C compiler and the static C library are needed (Debian: apt-get install gcc libc6-dev)" >&2
     exit 1
 }
+
+# built_for: the machine that a release build is for.
+built_for() { echo "${CARGO_BUILD_TARGET:-$(rustc -vV | sed -n 's/^host: //p')}"; }
+
+# linked_libc TARGET: the C library that is linked statically: Debian's version, which its security notices name; elsewhere
+# upstream's.
+linked_libc() {
+    local package=libc6-dev
+    [ "$1" = "$(rustc -vV | sed -n 's/^host: //p')" ] ||
+        package="libc6-dev-$(sed 's/^aarch64/arm64/; s/^x86_64/amd64/; s/-.*//' <<<"$1")-cross"
+    dpkg-query -W -f '${Version}' "$package" 2>/dev/null || ldd --version | sed -n '1s/.* //p'
+}

@@ -12,10 +12,16 @@
 mod bill;
 #[path = "../examples/sbom/bom.rs"]
 mod bom;
+#[path = "../examples/licences/document.rs"]
+mod document;
 #[path = "dependencies/licence.rs"]
 mod licence;
+#[path = "../examples/licences/package.rs"]
+mod package;
 #[path = "dependencies/rules.rs"]
 mod rules;
+#[path = "dependencies/texts.rs"]
+mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;

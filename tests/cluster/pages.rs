@@ -49,7 +49,7 @@ fn of_kind(info: &str) -> Vec<(&'static str, String)> {
 
 /// The commands of a shell's text: continued lines joined, documents in it left out, and what is behind a pipe or in `$(...)`
 /// as commands of their own.
-fn commands(text: &str) -> Vec<String> {
+pub fn commands(text: &str) -> Vec<String> {
     let joined = text.replace("\\\n", " ");
     let (mut commands, mut document) = (Vec::new(), None::<String>);
     for line in joined.lines() {
@@ -79,7 +79,7 @@ fn every_block_is_of_a_kind_that_is_looked_at_and_what_was_not_run_is_marked_so(
         for block in blocks(&text) {
             assert!(["sh", "sh cluster", "yaml", ""].contains(&block.info.as_str()), "{name}: {:?}", block.info);
         }
-        assert!(text.contains("**Not run against a cluster**"), "{name}");
+        assert!(text.contains("**Not run against a cluster.**"), "{name}");
     }
 }
 

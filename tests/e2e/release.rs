@@ -15,11 +15,18 @@ use crate::world::{World, nowhere};
 /// The moment that everything in a reproducible image is of: 2026-01-01 00:00 UTC.
 const MOMENT: &str = "1767225600";
 
+/// What stands for the licences.
+const LICENCES: &str = "What is linked, and under which licences.\n";
+
 /// Builds the image below a directory, with more options of buildah's.
 pub fn build(podman: &Podman, dir: &Path, options: &[&str], name: &str) {
     let build = dir.join("build");
-    fs::create_dir_all(build.join("out")).expect("a directory");
-    fs::copy(skip::entrypoint(), build.join("out/entrypoint")).expect("the program");
+    for place in ["out/ko-app", "out/licenses"] {
+        fs::create_dir_all(build.join(place)).expect("a directory");
+    }
+    fs::copy(skip::entrypoint(), build.join("out/ko-app/entrypoint")).expect("the program");
+    // What is in the real one is the matter of tests/dependencies.
+    fs::write(build.join("out/licenses/entrypoint.txt"), LICENCES).expect("the licences");
     let context = format!("build={}", build.display());
     let dockerfile = skip::repository().join("Dockerfile").display().to_string();
     let stage = ["--target", "release", "--build-context", &context, "--file", &dockerfile];
@@ -70,7 +77,7 @@ fn read(path: &Path) -> Value {
 }
 
 #[test]
-fn two_builds_of_the_image_have_one_digest_and_it_holds_the_program_alone() {
+fn two_builds_of_the_image_have_one_digest_and_it_holds_the_program_and_the_licences_alone() {
     let Some(podman) = podman("the image that is released") else { return };
     // Not the version of buildah, either.
     let moment = ["--timestamp", MOMENT, "--identity-label=false"];
@@ -109,6 +116,8 @@ fn two_builds_of_the_image_have_one_digest_and_it_holds_the_program_alone() {
         [
             "drwxr-xr-x 0/0 0 2026-01-01 00:00:00 ko-app/".to_owned(),
             format!("-rwxr-xr-x 0/0 {size} 2026-01-01 00:00:00 ko-app/entrypoint"),
+            "drwxr-xr-x 0/0 0 2026-01-01 00:00:00 licenses/".to_owned(),
+            format!("-rw-r--r-- 0/0 {} 2026-01-01 00:00:00 licenses/entrypoint.txt", LICENCES.len()),
         ]
     );
 
