@@ -138,7 +138,9 @@ fn what_is_called_is_there() {
                     targets += 1;
                 }
                 ["cargo", "test", "--test", test, ..] => {
-                    assert!(root.join(format!("tests/{test}.rs")).exists(), "{name}: {line}: there is no such test");
+                    let is_there =
+                        ["tests/{}.rs", "tests/{}/main.rs"].map(|form| root.join(form.replace("{}", test)).exists());
+                    assert!(is_there.contains(&true), "{name}: {line}: there is no such test");
                     tests += 1;
                 }
                 [path, ..] if path.starts_with("scripts/") || path.starts_with("tests/") => {
