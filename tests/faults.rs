@@ -20,3 +20,19 @@ mod disks;
 mod kills;
 #[path = "faults/wires.rs"]
 mod wires;
+
+#[path = "support/oci.rs"]
+mod oci;
+#[path = "../examples/demo/registry.rs"]
+#[allow(unreachable_pub, reason = "shared with the demo")]
+mod registry;
+#[path = "support/server.rs"]
+mod server;
+#[path = "support/skip.rs"]
+mod skip;
+#[path = "support/step.rs"]
+mod step;
+#[path = "support/tls.rs"]
+mod tls;
+#[path = "faults/tracer.rs"]
+mod tracer;

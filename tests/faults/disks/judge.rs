@@ -1,0 +1,216 @@
+//! What a run on a failing disk must have left, whatever failed.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ring::digest::{SHA256, digest};
+use serde_json::Value;
+
+use super::faults::{Change, Disk, Fault};
+use super::scenarios::{self, Scenario};
+use super::world::{Files, Node, command};
+use crate::step::without_times;
+use crate::tracer::Ended;
+
+/// What a run left.
+#[derive(Debug)]
+pub struct Left {
+    pub ended: Ended,
+    pub before: Files,
+    pub files: Files,
+    pub processes: Vec<String>,
+    pub next: Next,
+}
+
+/// What became of the next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Next {
+    Nobody,
+    Ran,
+    Skipped,
+    /// It is told that nobody will release it.
+    ToldDead,
+    /// Nothing on the disk will ever release it.
+    Waits,
+}
+
+const OUT: &str = "run/0/out";
+
+impl Next {
+    /// Runs the step that waits for the post file.
+    pub fn after(files: &Files) -> Self {
+        if ![OUT, "run/0/out.err", "run/0/out.lock"].iter().any(|name| files.contains_key(*name)) {
+            return Self::Waits;
+        }
+        let mut next: Command = command([
+            "-wait_file",
+            "/tekton/run/0/out",
+            "-post_file",
+            "/tekton/run/1/out",
+            "-termination_path",
+            "/tekton/run/1/termination",
+            "-step_metadata_dir",
+            "/tekton/run/1/status",
+            "-entrypoint",
+            "/bin/echo",
+            "--",
+            "ran",
+        ]);
+        let mut child = next.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let give_up = Instant::now() + Duration::from_secs(60);
+        while child.try_wait().unwrap().is_none() {
+            if Instant::now() > give_up {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                return Self::Waits;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        match output.status.code() {
+            Some(0) if output.stdout == b"ran\n" => Self::Ran,
+            Some(1) if stderr == "Skipping step because a previous step failed\n" => Self::Skipped,
+            Some(1) if stderr.contains("ended without a report") => Self::ToldDead,
+            other => panic!("{other:?}: {stderr}"),
+        }
+    }
+}
+
+impl Left {
+    fn content(&self, name: &str) -> Option<&[u8]> {
+        match self.files.get(name) {
+            Some(Node::File { content, .. }) => Some(content),
+            _ => None,
+        }
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.content(name).map(|content| String::from_utf8_lossy(content).into_owned())
+    }
+
+    /// What is wrong with a run on a disk that does not fail.
+    pub fn wrong_without_fault(&self, scenario: &Scenario) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let next = self.next != Next::Nobody && !matches!(self.next, Next::Ran | Next::Skipped);
+        if next || self.processes != [""; 0] || self.ended.code.is_none() {
+            wrong.push("the run itself".to_owned());
+        }
+        if scenario.step && self.files.contains_key("run/0/out.lock") {
+            wrong.push("a lock".to_owned());
+        }
+        wrong.extend(self.unfinished());
+        wrong
+    }
+
+    /// What is wrong with a run on a disk that failed.
+    pub fn wrong(&self, scenario: &Scenario, fault: Fault, disk: &Disk, whole: &Self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let mut say = |what: String| wrong.push(what);
+        if self.ended.code.is_none() || self.ended.stderr.contains("panicked") || self.ended.stderr.contains("defect") {
+            say(format!("it died: {:?}", self.ended));
+        }
+        if !self.processes.is_empty() {
+            say(format!("processes are left: {:?}", self.processes));
+        }
+        if self.next == Next::Waits {
+            say("the next step waits for ever".to_owned());
+        }
+        let (out, err) = (self.files.contains_key(OUT), self.files.contains_key("run/0/out.err"));
+        if out && err {
+            say("success and failure are told".to_owned());
+        }
+        // Whoever lost something says so, with the cause.
+        let synced = disk.refused.iter().any(|refused| refused.change == Change::Sync);
+        let told = self.ended.stderr.contains(fault.words());
+        if self.ended.code != whole.ended.code && !told {
+            say(format!("it exits with {:?} and says nothing of {:?}", self.ended.code, fault.words()));
+        }
+        if self.ended.code == Some(0) && scenario.step && !out {
+            say("a success that releases nobody".to_owned());
+        }
+        if out && self.next == Next::Ran && self.ended.code != whole.ended.code && !synced {
+            say("a failure that releases the next step".to_owned());
+        }
+        for (name, node) in &self.files {
+            if let Some(what) = self.half(name, node, whole, disk) {
+                say(what);
+            }
+        }
+        if self.ended.code == whole.ended.code && (self.ended.code == Some(0) || out) {
+            for name in whole.files.keys().filter(|name| !self.files.contains_key(*name)) {
+                // Caches are no promise, and what is not the step's own is said.
+                if !name.starts_with("cache") && !told {
+                    say(format!("{name} is missing, and nothing is said"));
+                }
+            }
+        }
+        let cleaned = !disk.refused.iter().any(|refused| matches!(refused.change, Change::Remove));
+        if cleaned {
+            self.unfinished().into_iter().for_each(say);
+        }
+        wrong
+    }
+
+    /// Files that nobody will ever look at.
+    fn unfinished(&self) -> Vec<String> {
+        self.files.keys().filter(|name| is_unfinished(name)).map(|name| format!("{name} is left behind")).collect()
+    }
+
+    /// What is half of this file.
+    fn half(&self, name: &str, node: &Node, whole: &Self, disk: &Disk) -> Option<String> {
+        if is_unfinished(name) || name.starts_with("run/1") {
+            return None;
+        }
+        let as_it_was = self.before.get(name) == Some(node);
+        let Node::File { content, .. } = node else {
+            let expected = as_it_was || whole.files.get(name) == Some(node) || name.starts_with("cache");
+            return (!expected).then(|| format!("{name} is {node:?}"));
+        };
+        let text = String::from_utf8_lossy(content);
+        let fine = match name {
+            "termination" => content.is_empty() || serde_json::from_str::<Vec<Value>>(&text).is_ok(),
+            "run/0/status/image.json" => text.ends_with('\n') && serde_json::from_str::<Value>(&text).is_ok(),
+            // What is printed is copied as far as there is room, and how much is missing is said.
+            "logs/out" | "logs/err" => {
+                let all = whole.content(name).unwrap_or_default();
+                content == all || (all.starts_with(content) && self.ended.stderr.contains("bytes of the step's"))
+                    || self.ended.code != whole.ended.code
+            }
+            "run/0/out.lock" | "run/0/out.err" | OUT => content.is_empty(),
+            _ if name.starts_with("cache/blobs/") => name.ends_with(&hex(content)),
+            _ if name.starts_with("tmp/script-") => {
+                whole.files.iter().any(|(other, node)| {
+                    other.starts_with("tmp/script-") && matches!(node, Node::File { content: all, .. } if all == content)
+                })
+            }
+            _ => as_it_was || whole.files.get(name) == Some(node),
+        };
+        if fine {
+            return None;
+        }
+        // Of a copy that could not be removed the name is its own.
+        let _ = disk;
+        Some(format!("{name} is half: {text:.200}"))
+    }
+
+    /// The message without its times.
+    pub fn message(&self) -> Option<String> {
+        self.text("termination").map(|text| without_times(&text))
+    }
+}
+
+fn is_unfinished(name: &str) -> bool {
+    let own = name.rsplit('/').next().unwrap_or(name);
+    own.starts_with("new-") || own.starts_with(".entrypoint-") || (own.starts_with('.') && own.ends_with(".new"))
+        || own.starts_with("out.lock.")
+}
+
+fn hex(content: &[u8]) -> String {
+    digest(&SHA256, content).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[expect(dead_code, reason = "soon")]
+fn program() -> Vec<u8> {
+    scenarios::program()
+}
