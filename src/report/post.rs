@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::outcome::PostFile;
 use crate::sys::file;
+use crate::sys::lock;
 
 /// A file that could not be created. The text begins as Tekton's does.
 #[derive(Debug, thiserror::Error)]
@@ -55,19 +56,39 @@ pub(super) fn path(post_file: &Path, kind: PostFile) -> PathBuf {
 /// Modes are 0666 and 0777 less the umask, as with Tekton (`cmd/entrypoint/post_writer.go`).
 ///
 /// # Errors
-/// [`PostError`] when the file does not stand there with its content afterwards.
+/// [`PostError`] when the file does not stand there with its content afterwards. Half of it does not stand there either,
+/// unless that cannot be removed.
 pub(super) fn create(path: &Path, content: &str) -> Result<(), PostError> {
     let subject = || path.to_owned();
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).map_err(|source| PostError::Directory {
-            path: subject(),
-            dir: dir.to_owned(),
-            source,
-        })?;
-    }
-    let (mut file, _) = file::open(path, OpenOptions::new().write(true).create(true).truncate(true))
-        .map_err(|source| PostError::Create { path: subject(), source })?;
-    file.write_all(content.as_bytes()).map_err(|source| PostError::Write { path: subject(), source })
+    let open = || file::open(path, OpenOptions::new().write(true).create(true).truncate(true));
+    let opened = match (open(), path.parent()) {
+        // Only now: a disk that fails may refuse to make what is there.
+        (Err(error), Some(dir)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(dir).map_err(|source| PostError::Directory {
+                path: subject(),
+                dir: dir.to_owned(),
+                source,
+            })?;
+            open()
+        }
+        (opened, _) => opened,
+    };
+    let (mut file, _) = opened.map_err(|source| PostError::Create { path: subject(), source })?;
+    file.write_all(content.as_bytes()).map_err(|source| {
+        file::take_back(path, &file, None);
+        PostError::Write { path: subject(), source }
+    })
+}
+
+/// Creates the post file of this kind. Where nothing new can be made, because the disk is full, the lock that was made
+/// beside it when the step began becomes the post file: as empty as one, and with a place on the disk already.
+///
+/// # Errors
+/// [`PostError`] when neither is possible.
+pub(super) fn release(post_file: &Path, kind: PostFile) -> Result<PathBuf, PostError> {
+    let path = path(post_file, kind);
+    create(&path, "").or_else(|error| fs::rename(lock::of(post_file), &path).map_err(|_| error))?;
+    Ok(path)
 }
 
 #[cfg(test)]
@@ -86,6 +107,20 @@ mod tests {
         fs::write(&file, "something old").unwrap();
         create(&file, "").unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"");
+    }
+
+    #[test]
+    fn where_no_file_can_be_made_the_lock_becomes_the_post_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let post_file = dir.path().join("out");
+        // Nothing can be opened for writing by a name that leads nowhere, and a rename does not follow it.
+        std::os::unix::fs::symlink("/proc/none", &post_file).unwrap();
+        assert!(matches!(release(&post_file, PostFile::Success), Err(PostError::Directory { .. })));
+        let _held = lock::hold(&lock::of(&post_file)).unwrap();
+        assert_eq!(release(&post_file, PostFile::Success).unwrap(), post_file);
+        assert_eq!(fs::read(&post_file).unwrap(), b"");
+        assert!(fs::symlink_metadata(&post_file).unwrap().is_file());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -25,6 +25,12 @@ use crate::tracer;
 /// How many ways are tried at each position.
 const SAMPLED: usize = 2;
 
+/// How many runs there are at a time: some of them sleep for seconds.
+const WORKERS: usize = 8;
+
+/// How many of those that only sleep.
+const TOGETHER: usize = 32;
+
 /// One run.
 fn run(scenario: &Scenario, mut disk: Disk, quiet: &Path) -> (Disk, Left) {
     world::clear();
@@ -35,6 +41,15 @@ fn run(scenario: &Scenario, mut disk: Disk, quiet: &Path) -> (Disk, Left) {
     let files = world::files();
     let next = if scenario.step { Next::after(&files) } else { Next::Nobody };
     (disk, Left { ended, before, files, processes, next })
+}
+
+/// The same with the next step waiting meanwhile, and what becomes of that.
+fn run_beside_the_next(scenario: &Scenario, mut disk: Disk, quiet: &Path) -> Next {
+    let command = scenario.ready();
+    let next = Next::starts();
+    crate::step::waits(&next);
+    tracer::run(&command, quiet, &mut disk);
+    Next::ends(next)
 }
 
 /// What is tried.
@@ -48,6 +63,8 @@ struct Case {
 struct Told {
     /// By scenario: what became of the next step, and how often.
     next: BTreeMap<(usize, Next), usize>,
+    /// After these the next step finds nothing.
+    no_sign: Vec<(usize, usize, Fault)>,
     wrong: Vec<String>,
 }
 
@@ -83,7 +100,7 @@ fn a_disk_that_fails_at_any_write_leaves_whole_files_and_nobody_waiting() {
     }
     let (cases, counted) = (Arc::new(cases), Arc::new(counted));
     let (turn, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Told::default())));
-    let workers: Vec<_> = (0..std::thread::available_parallelism().map_or(2, usize::from).min(8))
+    let workers: Vec<_> = (0..WORKERS)
         .map(|_| {
             let (all, cases, counted) = (Arc::clone(&all), Arc::clone(&cases), Arc::clone(&counted));
             let (turn, told) = (Arc::clone(&turn), Arc::clone(&told));
@@ -93,6 +110,9 @@ fn a_disk_that_fails_at_any_write_leaves_whole_files_and_nobody_waiting() {
                     let wrong = left.wrong(&all[*scenario], *fault, &disk, &counted[*scenario].1);
                     let mut told = told.lock().unwrap();
                     *told.next.entry((*scenario, left.next)).or_default() += 1;
+                    if left.next == Next::NoSign {
+                        told.no_sign.push((*scenario, *at, *fault));
+                    }
                     if !wrong.is_empty() {
                         let (name, refused) = (all[*scenario].name, &disk.refused);
                         told.wrong.push(format!(
@@ -105,9 +125,27 @@ fn a_disk_that_fails_at_any_write_leaves_whole_files_and_nobody_waiting() {
         })
         .collect();
     workers.into_iter().for_each(|worker| worker.join().unwrap());
-    let told = told.lock().unwrap();
+    let mut told = told.lock().unwrap();
+    // What stands on no disk is told to those who wait meanwhile. They look every other second, so all of them at once.
+    let no_sign = std::mem::take(&mut told.no_sign);
+    for some in no_sign.chunks(TOGETHER) {
+        let waiting: Vec<_> = some
+            .iter()
+            .map(|&(scenario, at, fault)| {
+                let all = Arc::clone(&all);
+                world::with_disk(move |quiet| {
+                    let next = run_beside_the_next(&all[scenario], Disk::failing(at, fault), quiet);
+                    let name = all[scenario].name;
+                    (next != Next::ToldDead).then(|| format!("{name}, {fault:?} at {at}: the next step: {next:?}"))
+                })
+            })
+            .collect();
+        told.wrong.extend(waiting.into_iter().filter_map(|waiting| waiting.join().unwrap()));
+    }
+    eprintln!("{} without a sign on the disk", no_sign.len());
     for (scenario, (disk, _)) in counted.iter().enumerate() {
-        let next: Vec<_> = told.next.iter().filter(|((of, _), _)| *of == scenario).map(|((_, next), n)| (next, n)).collect();
+        let next: Vec<_> =
+            told.next.iter().filter(|((of, _), _)| *of == scenario).map(|((_, next), n)| (next, n)).collect();
         eprintln!("{}: {} positions, {next:?}", all[scenario].name, disk.positions.len());
     }
     assert!(told.wrong.is_empty(), "{} of {} went wrong:\n{}", told.wrong.len(), cases.len(), told.wrong.join("\n"));

@@ -58,7 +58,9 @@ impl Fault {
 /// What a call does to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    Open { makes: bool },
+    Open {
+        makes: bool,
+    },
     /// The argument that says how much.
     Write(Option<usize>),
     Make,
@@ -102,7 +104,13 @@ impl Disk {
 impl Watcher for Disk {
     fn called(&mut self, call: &Call) -> Verdict {
         let Some((change, path)) = change(call) else { return Verdict::Pass };
-        if !path.starts_with(DISK) {
+        // What is there need not be made, on no disk; and only what was written can be lost when it is closed.
+        let nothing = match change {
+            Change::Make => is_there(&path),
+            Change::Close => !path.is_file(),
+            _ => false,
+        };
+        if nothing || !path.starts_with(DISK) {
             return Verdict::Pass;
         }
         let position = Position { change, path };

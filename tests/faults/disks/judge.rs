@@ -1,15 +1,15 @@
 //! What a run on a failing disk must have left, whatever failed.
 
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
 use super::faults::{Change, Disk, Fault};
-use super::scenarios::{self, Scenario};
-use super::world::{Files, Node, command};
-use crate::step::without_times;
+use super::scenarios::Scenario;
+use super::world::{self, DISK, Files, Node, command};
 use crate::tracer::Ended;
 
 /// What a run left.
@@ -30,7 +30,9 @@ pub enum Next {
     Skipped,
     /// It is told that nobody will release it.
     ToldDead,
-    /// Nothing on the disk will ever release it.
+    /// There is nothing on the disk that a step could find that begins to wait now.
+    NoSign,
+    /// It waits for ever.
     Waits,
 }
 
@@ -39,9 +41,15 @@ const OUT: &str = "run/0/out";
 impl Next {
     /// Runs the step that waits for the post file.
     pub fn after(files: &Files) -> Self {
-        if ![OUT, "run/0/out.err", "run/0/out.lock"].iter().any(|name| files.contains_key(*name)) {
-            return Self::Waits;
+        if [OUT, "run/0/out.err", "run/0/out.lock"].iter().any(|name| files.contains_key(*name)) {
+            Self::ends(Self::starts())
+        } else {
+            Self::NoSign
         }
+    }
+
+    /// Starts the step that waits for the post file.
+    pub fn starts() -> Child {
         let mut next: Command = command([
             "-wait_file",
             "/tekton/run/0/out",
@@ -56,7 +64,11 @@ impl Next {
             "--",
             "ran",
         ]);
-        let mut child = next.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        next.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// What becomes of it.
+    pub fn ends(mut child: Child) -> Self {
         let give_up = Instant::now() + Duration::from_secs(60);
         while child.try_wait().unwrap().is_none() {
             if Instant::now() > give_up {
@@ -70,7 +82,7 @@ impl Next {
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         match output.status.code() {
             Some(0) if output.stdout == b"ran\n" => Self::Ran,
-            Some(1) if stderr == "Skipping step because a previous step failed\n" => Self::Skipped,
+            Some(1) if stderr.ends_with("Skipping step because a previous step failed\n") => Self::Skipped,
             Some(1) if stderr.contains("ended without a report") => Self::ToldDead,
             other => panic!("{other:?}: {stderr}"),
         }
@@ -83,10 +95,6 @@ impl Left {
             Some(Node::File { content, .. }) => Some(content),
             _ => None,
         }
-    }
-
-    fn text(&self, name: &str) -> Option<String> {
-        self.content(name).map(|content| String::from_utf8_lossy(content).into_owned())
     }
 
     /// What is wrong with a run on a disk that does not fail.
@@ -116,6 +124,14 @@ impl Left {
         if self.next == Next::Waits {
             say("the next step waits for ever".to_owned());
         }
+        let in_vain = |name: &str| {
+            disk.refused.iter().any(|refused| refused.path.to_str().is_some_and(|path| path.ends_with(name)))
+        };
+        // The lock has another name until it is locked.
+        let lock = disk.refused.iter().any(|refused| refused.path.to_string_lossy().contains("run/0/out.lock"));
+        if self.next == Next::NoSign && !(lock && in_vain("run/0/out.err")) {
+            say("the next step finds no sign, and there could have been one".to_owned());
+        }
         let (out, err) = (self.files.contains_key(OUT), self.files.contains_key("run/0/out.err"));
         if out && err {
             say("success and failure are told".to_owned());
@@ -133,7 +149,7 @@ impl Left {
             say("a failure that releases the next step".to_owned());
         }
         for (name, node) in &self.files {
-            if let Some(what) = self.half(name, node, whole, disk) {
+            if let Some(what) = self.half(name, node, whole, fault, disk) {
                 say(what);
             }
         }
@@ -158,12 +174,12 @@ impl Left {
     }
 
     /// What is half of this file.
-    fn half(&self, name: &str, node: &Node, whole: &Self, disk: &Disk) -> Option<String> {
+    fn half(&self, name: &str, node: &Node, whole: &Self, fault: Fault, disk: &Disk) -> Option<String> {
         if is_unfinished(name) || name.starts_with("run/1") {
             return None;
         }
         let as_it_was = self.before.get(name) == Some(node);
-        let Node::File { content, .. } = node else {
+        let Node::File { content, mode } = node else {
             let expected = as_it_was || whole.files.get(name) == Some(node) || name.starts_with("cache");
             return (!expected).then(|| format!("{name} is {node:?}"));
         };
@@ -174,43 +190,36 @@ impl Left {
             // What is printed is copied as far as there is room, and how much is missing is said.
             "logs/out" | "logs/err" => {
                 let all = whole.content(name).unwrap_or_default();
-                content == all || (all.starts_with(content) && self.ended.stderr.contains("bytes of the step's"))
+                content == all
+                    || (all.starts_with(content) && self.ended.stderr.contains("bytes of the step's"))
                     || self.ended.code != whole.ended.code
             }
-            "run/0/out.lock" | "run/0/out.err" | OUT => content.is_empty(),
+            "run/0/out.lock" | "run/0/out.err" | OUT => as_it_was || content.is_empty(),
             _ if name.starts_with("cache/blobs/") => name.ends_with(&hex(content)),
-            _ if name.starts_with("tmp/script-") => {
-                whole.files.iter().any(|(other, node)| {
-                    other.starts_with("tmp/script-") && matches!(node, Node::File { content: all, .. } if all == content)
-                })
-            }
             _ => as_it_was || whole.files.get(name) == Some(node),
         };
-        if fine {
-            return None;
-        }
-        // Of a copy that could not be removed the name is its own.
-        let _ = disk;
-        Some(format!("{name} is half: {text:.200}"))
-    }
-
-    /// The message without its times.
-    pub fn message(&self) -> Option<String> {
-        self.text("termination").map(|text| without_times(&text))
+        // On a dead disk nothing can be taken back. It was tried, and is told.
+        let is_it =
+            |path: &Path| path.strip_prefix(DISK).is_ok_and(|path| world::known(path.to_str().unwrap()) == name);
+        let refused = disk.refused.iter().filter(|refused| is_it(&refused.path)).map(|refused| refused.change);
+        let taken_back = match name {
+            "scripts/s" => refused.filter(|change| matches!(change, Change::Write(_) | Change::Cut)).count() > 1,
+            _ => refused.filter(|change| *change == Change::Remove).count() > 0,
+        };
+        let told = self.ended.stderr.contains(fault.words());
+        (!(fine || taken_back && told)).then(|| format!("{name} (0{mode:o}) is half: {text:.200}"))
     }
 }
 
 fn is_unfinished(name: &str) -> bool {
-    let own = name.rsplit('/').next().unwrap_or(name);
-    own.starts_with("new-") || own.starts_with(".entrypoint-") || (own.starts_with('.') && own.ends_with(".new"))
-        || own.starts_with("out.lock.")
+    name.split('/').any(|own| {
+        own.starts_with("new-")
+            || own.starts_with(".entrypoint-")
+            || own.starts_with("out.lock.")
+            || (own.starts_with('.') && own.ends_with(".new"))
+    })
 }
 
 fn hex(content: &[u8]) -> String {
     digest(&SHA256, content).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[expect(dead_code, reason = "soon")]
-fn program() -> Vec<u8> {
-    scenarios::program()
 }

@@ -108,17 +108,13 @@ pub fn all(registry: &str) -> Vec<Scenario> {
         step("a failing step that is to continue", nothing, &["-on_error", "continue"], &sh("exit 3")),
         step(
             "a breakpoint",
-            || put("run/0/out.breakpointexit", "5"),
+            // What the scripts of a breakpoint write.
+            || ["out.breakpointexit", "out.err"].iter().for_each(|name| put(&format!("run/0/{name}"), "5")),
             &["-breakpoint_on_failure"],
             &sh("exit 3"),
         ),
         step("a skipped step", || put("go.err", ""), &["-wait_file", "/tekton/go"], &sh("exit 0")),
-        step(
-            "credentials",
-            secrets,
-            &["-basic-git=s=https://h", "-docker-config=s", "-ssh-git=k=h"],
-            &sh("exit 0"),
-        ),
+        step("credentials", secrets, &["-basic-git=s=https://h", "-docker-config=s", "-ssh-git=k=h"], &sh("exit 0")),
         step("a script with references", provenance, &[], &["-entrypoint", "/tekton/scripts/s", "--"]),
         step(
             "an image",

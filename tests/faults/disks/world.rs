@@ -92,12 +92,18 @@ pub fn files() -> Files {
             } else {
                 Node::Other
             };
-            found.insert(path.strip_prefix(DISK).unwrap().to_str().unwrap().to_owned(), node);
+            let name = path.strip_prefix(DISK).unwrap().to_str().unwrap();
+            found.insert(known(name).to_owned(), node);
         }
     }
     let mut found = Files::new();
     walk(Path::new(DISK), &mut found);
     found
+}
+
+/// The name that a file is known by: some names are random.
+pub fn known(name: &str) -> &str {
+    if name.starts_with("tmp/script-") { "tmp/script" } else { name }
 }
 
 /// The program under test with arguments, and an environment that leads it to the disk.
@@ -122,7 +128,11 @@ pub fn left() -> Vec<String> {
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Ok(environment) = fs::read(entry.path().join("environ")) else { continue };
         if environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()) {
-            left.push(format!("{}: {}", entry.path().display(), fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default()));
+            left.push(format!(
+                "{}: {}",
+                entry.path().display(),
+                fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default()
+            ));
         }
     }
     left
