@@ -7,10 +7,12 @@
 mod faults;
 #[path = "disks/judge.rs"]
 mod judge;
+#[path = "disks/real.rs"]
+mod real;
 #[path = "disks/scenarios.rs"]
-mod scenarios;
+pub(crate) mod scenarios;
 #[path = "disks/world.rs"]
-mod world;
+pub(crate) mod world;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -39,14 +41,14 @@ fn run(scenario: &Scenario, mut disk: Disk, quiet: &Path) -> (Disk, Left) {
     let ended = tracer::run(&command, quiet, &mut disk);
     let processes = world::left();
     let files = world::files();
-    let next = if scenario.step { Next::after(&files) } else { Next::Nobody };
+    let next = if scenario.step { Next::after(&files, quiet) } else { Next::Nobody };
     (disk, Left { ended, before, files, processes, next })
 }
 
 /// The same with the next step waiting meanwhile, and what becomes of that.
 fn run_beside_the_next(scenario: &Scenario, mut disk: Disk, quiet: &Path) -> Next {
     let command = scenario.ready();
-    let next = Next::starts();
+    let next = Next::starts(quiet);
     crate::step::waits(&next);
     tracer::run(&command, quiet, &mut disk);
     Next::ends(next)

@@ -200,6 +200,17 @@ fn at_call(pid: Pid, tracee: &mut Tracee, watcher: &mut impl Watcher) {
 #[cfg(not(target_arch = "x86_64"))]
 fn at_call(_: Pid, _: &mut Tracee, _: &mut impl Watcher) {}
 
+/// Where the stack of a process ends, at this moment.
+#[cfg(target_arch = "x86_64")]
+pub fn stack(pid: Pid) -> u64 {
+    ptrace::getregs(pid).unwrap().rsp
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub fn stack(_: Pid) -> u64 {
+    unreachable!("nothing is traced here")
+}
+
 /// The memory of a process.
 pub fn memory(pid: Pid) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(format!("/proc/{pid}/mem"))

@@ -40,25 +40,28 @@ const OUT: &str = "run/0/out";
 
 impl Next {
     /// Runs the step that waits for the post file.
-    pub fn after(files: &Files) -> Self {
+    pub fn after(files: &Files, quiet: &Path) -> Self {
         if [OUT, "run/0/out.err", "run/0/out.lock"].iter().any(|name| files.contains_key(*name)) {
-            Self::ends(Self::starts())
+            Self::ends(Self::starts(quiet))
         } else {
             Self::NoSign
         }
     }
 
-    /// Starts the step that waits for the post file.
-    pub fn starts() -> Child {
+    /// Starts the step that waits for the post file. Its own files are elsewhere.
+    pub fn starts(quiet: &Path) -> Child {
+        let own = |name: &str| quiet.join("next").join(name).display().to_string();
+        let _ = std::fs::remove_dir_all(quiet.join("next"));
+        std::fs::create_dir(quiet.join("next")).unwrap();
         let mut next: Command = command([
             "-wait_file",
             "/tekton/run/0/out",
             "-post_file",
-            "/tekton/run/1/out",
+            &own("out"),
             "-termination_path",
-            "/tekton/run/1/termination",
+            &own("termination"),
             "-step_metadata_dir",
-            "/tekton/run/1/status",
+            &own("status"),
             "-entrypoint",
             "/bin/echo",
             "--",
@@ -175,7 +178,7 @@ impl Left {
 
     /// What is half of this file.
     fn half(&self, name: &str, node: &Node, whole: &Self, fault: Fault, disk: &Disk) -> Option<String> {
-        if is_unfinished(name) || name.starts_with("run/1") {
+        if is_unfinished(name) {
             return None;
         }
         let as_it_was = self.before.get(name) == Some(node);

@@ -55,7 +55,8 @@ fn provenance() {
     fs::set_permissions(format!("{DISK}/scripts/s"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
 }
 
-fn step(name: &'static str, prepare: fn(), flags: &[&str], rest: &[&str]) -> Scenario {
+/// A step with its files.
+pub fn step(name: &'static str, prepare: fn(), flags: &[&str], rest: &[&str]) -> Scenario {
     let args = FILES.iter().chain(flags).chain(rest).map(|&word| word.to_owned()).collect();
     Scenario { name, step: true, prepare, args }
 }
@@ -142,12 +143,17 @@ pub fn all(registry: &str) -> Vec<Scenario> {
     ]
 }
 
-/// A registry with the image.
-pub fn registry() -> (Server, tempfile::TempDir) {
+/// What a registry with the image answers.
+pub fn served() -> (Registry, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let mut layout = Layout::create(&dir.path().join("layout"));
     let image = layout.image(architecture(), oci::Command { entrypoint: &["/bin/sh", "-c"], cmd: &["exit 0"] }, &[]);
     layout.tag("v1", &image);
-    let served = Registry { layout: layout.dir().to_owned(), authorization: None };
+    (Registry { layout: layout.dir().to_owned(), authorization: None }, dir)
+}
+
+/// That registry.
+pub fn registry() -> (Server, tempfile::TempDir) {
+    let (served, dir) = served();
     (Server::handler(Bound::new(), None, move |request| served.answer(request)), dir)
 }
