@@ -1,5 +1,5 @@
-//! Clocks that jump: the wall clock of a run is ahead by ten years from some reading on, behind by a day, before 1970, or
-//! elsewhere each time. The machine's own is never touched: what the program is told is.
+//! Clocks that jump: the wall clock of a run is ahead by ten years from some reading on, behind by a day, at the beginning of
+//! 1970 as where nobody has set it, or elsewhere each time. The machine's own is never touched: what the program is told is.
 
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -20,25 +20,40 @@ use crate::tracer::{self, Call, Ended, Verdict, Watcher, memory, word};
 const DAY: i64 = 24 * 60 * 60;
 const YEAR: i64 = 365 * DAY;
 
-/// How far the clock is off, by how often it was read.
+/// What the clock shows, by how often it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Clock {
     Right,
-    /// From this reading on it is off by so many seconds.
-    Jumps(usize, i64),
+    /// From this reading on it is off.
+    Jumps(usize, Jump),
     /// It is somewhere else each time.
     Mad,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Jump {
+    /// So many seconds ahead, or behind.
+    By(i64),
+    /// To the first hour that Linux knows of.
+    ToTheBeginning,
+}
+
+const AHEAD: Jump = Jump::By(10 * YEAR);
+const BEHIND: Jump = Jump::By(-DAY);
+
 /// Where it jumps to.
-const JUMPS: [i64; 3] = [10 * YEAR, -DAY, -80 * YEAR];
+const JUMPS: [Jump; 3] = [AHEAD, BEHIND, Jump::ToTheBeginning];
 
 impl Clock {
-    fn off(self, reading: usize) -> i64 {
-        match self {
-            Self::Jumps(from, by) if reading >= from => by,
-            Self::Right | Self::Jumps(..) => 0,
-            Self::Mad => [10 * YEAR, -DAY, 0, -80 * YEAR, 200 * YEAR][reading % 5],
+    fn shows(self, reading: usize, now: i64) -> i64 {
+        let jump = match self {
+            Self::Jumps(from, jump) if reading >= from => jump,
+            Self::Right | Self::Jumps(..) => return now,
+            Self::Mad => [AHEAD, BEHIND, Jump::By(0), Jump::ToTheBeginning, Jump::By(200 * YEAR)][reading % 5],
+        };
+        match jump {
+            Jump::By(seconds) => now + seconds,
+            Jump::ToTheBeginning => now % 3600,
         }
     }
 }
@@ -80,7 +95,7 @@ impl Watcher for Liar {
         if call.number == libc::SYS_clock_gettime && wall.contains(&call.args[0]) {
             let memory = memory(call.pid).unwrap();
             let now = word(&memory, call.args[1]).unwrap().cast_signed();
-            let told = now + self.clock.off(self.readings);
+            let told = self.clock.shows(self.readings, now);
             memory.write_all_at(&told.to_ne_bytes(), call.args[1]).unwrap();
             self.readings += 1;
         }
@@ -149,7 +164,8 @@ fn timeless_files(files: &Files) -> Files {
         assert!(is_a_time(started), "{message}");
         *content = without_times(&message).into_bytes();
     }
-    // Names of locks are not, and those of what is written depend on nothing else.
+    // Of a cache the oldest go, and what seems to be from the future: that costs a request.
+    files.retain(|name, _| !name.starts_with("cache/"));
     files
 }
 
@@ -214,7 +230,7 @@ fn a_limit_of_time_is_one_of_the_monotonic_clock() {
         return;
     }
     const LIMIT: Duration = Duration::from_secs(2);
-    let runs: Vec<_> = [Clock::Mad, Clock::Jumps(0, 10 * YEAR), Clock::Jumps(1, 10 * YEAR), Clock::Jumps(1, -DAY)]
+    let runs: Vec<_> = [Clock::Mad, Clock::Jumps(0, AHEAD), Clock::Jumps(1, AHEAD), Clock::Jumps(1, BEHIND)]
         .into_iter()
         .map(|clock| {
             world::with_disk(move |quiet| {
@@ -242,7 +258,7 @@ fn a_step_that_waits_is_released_whatever_the_clock_shows() {
     if !tracer::available("clocks that jump") {
         return;
     }
-    let runs: Vec<_> = [Clock::Mad, Clock::Jumps(0, -DAY), Clock::Jumps(0, 10 * YEAR)]
+    let runs: Vec<_> = [Clock::Mad, Clock::Jumps(0, BEHIND), Clock::Jumps(0, AHEAD)]
         .into_iter()
         .map(|clock| {
             world::with_disk(move |quiet| {
@@ -284,9 +300,9 @@ fn a_certificate_that_the_clock_makes_invalid_is_told_with_the_clock() {
         let asks = scenarios::step("an image over TLS", || (), &flags, &["--"]);
         for (clock, told) in [
             (Clock::Right, "404"),
-            (Clock::Jumps(0, -DAY), "404"),
-            (Clock::Jumps(0, 80 * YEAR), "not valid any more by the clock here"),
-            (Clock::Jumps(0, -80 * YEAR), "not valid yet by the clock here"),
+            (Clock::Jumps(0, BEHIND), "404"),
+            (Clock::Jumps(0, Jump::By(80 * YEAR)), "not valid any more by the clock here"),
+            (Clock::Jumps(0, Jump::ToTheBeginning), "not valid yet by the clock here"),
         ] {
             let left = run(&asks, clock, quiet);
             let Some(Node::File { content, .. }) = left.files.get("termination") else { panic!("{clock:?}") };
@@ -305,9 +321,13 @@ fn a_pause_until_a_date_is_counted_by_the_clock_of_who_asked_for_it() {
     if !tracer::available("clocks that jump") {
         return;
     }
-    for clock in
-        [Clock::Right, Clock::Mad, Clock::Jumps(0, 10 * YEAR), Clock::Jumps(0, -DAY), Clock::Jumps(0, -80 * YEAR)]
-    {
+    for clock in [
+        Clock::Right,
+        Clock::Mad,
+        Clock::Jumps(0, AHEAD),
+        Clock::Jumps(0, BEHIND),
+        Clock::Jumps(0, Jump::ToTheBeginning),
+    ] {
         let (served, _layout) = scenarios::served();
         let asked = AtomicUsize::new(0);
         let registry = Server::handler(Bound::new(), None, move |request| {

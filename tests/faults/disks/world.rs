@@ -2,6 +2,7 @@
 //! that.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -19,12 +20,23 @@ pub const DISK: &str = "/tekton";
 /// What stands on the disk.
 pub type Files = BTreeMap<String, Node>;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Node {
     Directory,
     Link(PathBuf),
     File { content: Vec<u8>, mode: u32 },
     Other,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory => f.write_str("directory"),
+            Self::Link(to) => write!(f, "link to {}", to.display()),
+            Self::File { content, mode } => write!(f, "file 0{mode:o} {:.300?}", String::from_utf8_lossy(content)),
+            Self::Other => f.write_str("something else"),
+        }
+    }
 }
 
 /// Does something on a thread that has `/tekton` to itself: an empty filesystem with room for everything.
