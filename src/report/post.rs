@@ -63,7 +63,7 @@ pub(super) fn create(path: &Path, content: &str) -> Result<(), PostError> {
     let open = || file::open(path, OpenOptions::new().write(true).create(true).truncate(true));
     let opened = match (open(), path.parent()) {
         // Only now: a disk that fails may refuse to make what is there.
-        (Err(error), Some(dir)) if error.kind() == io::ErrorKind::NotFound => {
+        (Err(error), Some(dir)) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             fs::create_dir_all(dir).map_err(|source| PostError::Directory {
                 path: subject(),
                 dir: dir.to_owned(),
@@ -87,8 +87,21 @@ pub(super) fn create(path: &Path, content: &str) -> Result<(), PostError> {
 /// [`PostError`] when neither is possible.
 pub(super) fn release(post_file: &Path, kind: PostFile) -> Result<PathBuf, PostError> {
     let path = path(post_file, kind);
-    create(&path, "").or_else(|error| fs::rename(lock::of(post_file), &path).map_err(|_| error))?;
+    create(&path, "").or_else(|error| match error.cause().kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            fs::rename(lock::of(post_file), &path).map_err(|_| error)
+        }
+        _ => Err(error),
+    })?;
     Ok(path)
+}
+
+impl PostError {
+    fn cause(&self) -> &io::Error {
+        match self {
+            Self::Directory { source, .. } | Self::Create { source, .. } | Self::Write { source, .. } => source,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -107,20 +120,6 @@ mod tests {
         fs::write(&file, "something old").unwrap();
         create(&file, "").unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"");
-    }
-
-    #[test]
-    fn where_no_file_can_be_made_the_lock_becomes_the_post_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let post_file = dir.path().join("out");
-        // Nothing can be opened for writing by a name that leads nowhere, and a rename does not follow it.
-        std::os::unix::fs::symlink("/proc/none", &post_file).unwrap();
-        assert!(matches!(release(&post_file, PostFile::Success), Err(PostError::Directory { .. })));
-        let _held = lock::hold(&lock::of(&post_file)).unwrap();
-        assert_eq!(release(&post_file, PostFile::Success).unwrap(), post_file);
-        assert_eq!(fs::read(&post_file).unwrap(), b"");
-        assert!(fs::symlink_metadata(&post_file).unwrap().is_file());
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

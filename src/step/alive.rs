@@ -122,6 +122,19 @@ mod tests {
     }
 
     #[test]
+    fn where_there_can_be_no_file_the_directory_is_the_sign_until_there_is_a_post_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let post_file = dir.path().join("out");
+        // In the way of the file.
+        fs::create_dir(lock_of(&post_file)).unwrap();
+        let alive = Alive::announce(&post_file).unwrap();
+        assert_eq!((alive.until.is_some(), lock::look_at_directory(dir.path())), (true, Sight::Held));
+        fs::write(&post_file, "").unwrap();
+        alive.end();
+        assert_eq!(lock::look_at_directory(dir.path()), Sight::Free);
+    }
+
+    #[test]
     fn nothing_is_announced_where_nothing_can_be_written() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
