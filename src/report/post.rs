@@ -87,11 +87,9 @@ pub(super) fn create(path: &Path, content: &str) -> Result<(), PostError> {
 /// [`PostError`] when neither is possible.
 pub(super) fn release(post_file: &Path, kind: PostFile) -> Result<PathBuf, PostError> {
     let path = path(post_file, kind);
-    create(&path, "").or_else(|error| match error.cause().kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            fs::rename(lock::of(post_file), &path).map_err(|_| error)
-        }
-        _ => Err(error),
+    create(&path, "").or_else(|error| {
+        let full = matches!(error.cause().kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        if full && fs::rename(lock::of(post_file), &path).is_ok() { Ok(()) } else { Err(error) }
     })?;
     Ok(path)
 }

@@ -16,9 +16,6 @@ use nix::unistd::Pid;
 use super::skip;
 use super::step::entrypoint;
 
-/// The number of the event that a stop of a traced process is.
-const STOP: i32 = 128;
-
 /// A call to the system, as it stands in the registers.
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
@@ -110,19 +107,14 @@ pub fn run(command: &Command, quiet: &Path, watcher: &mut impl Watcher) -> Ended
             Err(error) => panic!("waitpid: {error}"),
         };
         let Some(pid) = status.pid() else { continue };
-        match status {
-            WaitStatus::Exited(_, with) => {
-                if pid == main {
-                    code = Some(with);
-                }
-                tracees.remove(&pid);
-                continue;
+        if let WaitStatus::Exited(..) | WaitStatus::Signaled(..) = status {
+            if let WaitStatus::Exited(_, with) = status
+                && pid == main
+            {
+                code = Some(with);
             }
-            WaitStatus::Signaled(..) => {
-                tracees.remove(&pid);
-                continue;
-            }
-            _ => {}
+            tracees.remove(&pid);
+            continue;
         }
         let tracee = tracees.entry(pid).or_insert(Tracee { kind: Kind::Ours, inside: None });
         let mut signal = None;
@@ -139,8 +131,11 @@ pub fn run(command: &Command, quiet: &Path, watcher: &mut impl Watcher) -> Ended
             }
             WaitStatus::PtraceSyscall(_) => at_call(pid, tracee, watcher),
             WaitStatus::Stopped(_, with) => signal = Some(with),
-            WaitStatus::PtraceEvent(_, _, event) => debug_assert!(event <= STOP),
-            _ => {}
+            WaitStatus::PtraceEvent(..)
+            | WaitStatus::Exited(..)
+            | WaitStatus::Signaled(..)
+            | WaitStatus::Continued(_)
+            | WaitStatus::StillAlive => {}
         }
         // A process that was killed meanwhile is gone.
         let _ = match tracee.kind {

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use entrypoint::sys::cause::Cause;
+
 use super::world::DISK;
 use crate::tracer::{Call, Verdict, Watcher};
 
@@ -40,18 +42,12 @@ pub const FAULTS: [Fault; 12] = [
 
 impl Fault {
     /// The kernel's words, as they are in every sentence about it.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Once(errno) | Self::Dead(errno) => match errno {
-                Errno::ENOSPC => "no space left on device",
-                Errno::EROFS => "read-only file system",
-                Errno::EDQUOT => "disk quota exceeded",
-                Errno::EIO => "input/output error",
-                Errno::EINTR => "interrupted system call",
-                other => panic!("{other}"),
-            },
-            Self::Full | Self::Short | Self::ShortThenFull => "no space left on device",
-        }
+    pub fn words(self) -> String {
+        let errno = match self {
+            Self::Once(errno) | Self::Dead(errno) => errno,
+            Self::Full | Self::Short | Self::ShortThenFull => Errno::ENOSPC,
+        };
+        Cause(&errno.into()).to_string()
     }
 }
 
@@ -105,11 +101,7 @@ impl Watcher for Disk {
     fn called(&mut self, call: &Call) -> Verdict {
         let Some((change, path)) = change(call) else { return Verdict::Pass };
         // What is there need not be made, on no disk; and only what was written can be lost when it is closed.
-        let nothing = match change {
-            Change::Make => is_there(&path),
-            Change::Close => !path.is_file(),
-            _ => false,
-        };
+        let nothing = (change == Change::Make && is_there(&path)) || (change == Change::Close && !path.is_file());
         if nothing || !path.starts_with(DISK) {
             return Verdict::Pass;
         }
@@ -129,15 +121,12 @@ impl Watcher for Disk {
 }
 
 fn verdict(fault: Fault, first: bool, change: Change, call: &Call) -> Verdict {
-    let refused = |errno| match change {
-        // However it answers, the descriptor is free afterwards.
-        Change::Close => Verdict::Late(errno),
-        _ => Verdict::Refused(errno),
-    };
+    // However it answers, a descriptor that is closed is free afterwards.
+    let refused = |errno| if change == Change::Close { Verdict::Late(errno) } else { Verdict::Refused(errno) };
     let full = || if change.takes_room() { Verdict::Refused(Errno::ENOSPC) } else { Verdict::Pass };
-    let short = || match change {
-        Change::Write(Some(at)) if call.args[at] > 1 => Verdict::With(at, call.args[at] / 2),
-        _ => Verdict::Pass,
+    let short = || {
+        let Change::Write(Some(at)) = change else { return Verdict::Pass };
+        if call.args[at] > 1 { Verdict::With(at, call.args[at] / 2) } else { Verdict::Pass }
     };
     match fault {
         Fault::Once(Errno::EINTR) if matches!(change, Change::Close) => Verdict::Pass,

@@ -146,7 +146,7 @@ impl Left {
         }
         // Whoever lost something says so, with the cause.
         let synced = disk.refused.iter().any(|refused| refused.change == Change::Sync);
-        let told = self.ended.stderr.contains(fault.words());
+        let told = self.ended.stderr.contains(&fault.words());
         if self.ended.code != whole.ended.code && !told {
             say(format!("it exits with {:?} and says nothing of {:?}", self.ended.code, fault.words()));
         }
@@ -214,7 +214,7 @@ impl Left {
             "scripts/s" => refused.filter(|change| matches!(change, Change::Write(_) | Change::Cut)).count() > 1,
             _ => refused.filter(|change| *change == Change::Remove).count() > 0,
         };
-        let told = self.ended.stderr.contains(fault.words());
+        let told = self.ended.stderr.contains(&fault.words());
         (!(fine || taken_back && told)).then(|| format!("{name} (0{mode:o}) is half: {text:.200}"))
     }
 }

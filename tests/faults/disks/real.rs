@@ -32,7 +32,7 @@ fn run(scenario: &Scenario, little: Option<Little>, quiet: &Path) -> Left {
     match little {
         // No limit is what nothing at all would mean.
         Some(Little::Pages(more)) => {
-            mounted(MsFlags::MS_REMOUNT, &format!("size={}", ((pages + more) * 4096).max(4096)))
+            mounted(MsFlags::MS_REMOUNT, &format!("size={}", ((pages + more) * 4096).max(4096)));
         }
         Some(Little::Files(more)) => mounted(MsFlags::MS_REMOUNT, &format!("nr_inodes={}", files + more)),
         None => {}
