@@ -16,16 +16,21 @@ mod clocks;
 mod crowds;
 #[path = "faults/disks.rs"]
 mod disks;
-#[path = "faults/kills.rs"]
-mod kills;
-#[path = "faults/wires.rs"]
-mod wires;
-
 #[path = "support/images.rs"]
 mod images;
+#[path = "faults/kills.rs"]
+mod kills;
+#[path = "support/oci.rs"]
+mod oci;
 #[path = "support/server.rs"]
 mod server;
+#[path = "support/skip.rs"]
+mod skip;
 #[path = "support/step.rs"]
 mod step;
 #[path = "support/tls.rs"]
 mod tls;
+#[path = "faults/tracer.rs"]
+mod tracer;
+#[path = "faults/wires.rs"]
+mod wires;

@@ -142,7 +142,7 @@ pub enum Unanswered {
     #[error("its certificate is signed by an authority that is not trusted here")]
     UnknownAuthority,
     /// The certificate is not acceptable for another reason: expired, another name.
-    #[error("its certificate is not acceptable")]
+    #[error("its certificate is not {}", certificate_is_not(.0))]
     Certificate(#[source] Box<rustls::Error>),
     /// It wants to be shown a certificate, or another one than it was shown.
     #[error("it wants a certificate to be shown that it knows")]
@@ -177,6 +177,30 @@ pub enum CertificateFault {
     Other,
 }
 
+impl CertificateFault {
+    fn of(error: &rustls::Error) -> Self {
+        let rustls::Error::InvalidCertificate(error) = error else { return Self::Other };
+        if let CertificateError::Expired | CertificateError::ExpiredContext { .. } = error {
+            Self::Expired
+        } else if let CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } = error {
+            Self::NotYetValid
+        } else if let CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } = error {
+            Self::OtherName
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// What a certificate is not. Where its dates are what is wrong, the clock may be.
+fn certificate_is_not(error: &rustls::Error) -> &'static str {
+    match CertificateFault::of(error) {
+        CertificateFault::Expired => "valid any more by the clock here (renew it, or set the clock right)",
+        CertificateFault::NotYetValid => "valid yet by the clock here (set the clock right, here or where it was made)",
+        CertificateFault::OtherName | CertificateFault::Other => "acceptable",
+    }
+}
+
 impl Unanswered {
     /// Whether trying again soon may help: the connection broke in the middle.
     #[must_use]
@@ -203,16 +227,7 @@ impl Unanswered {
     #[must_use]
     pub fn certificate_fault(&self) -> Option<CertificateFault> {
         let Self::Certificate(error) = self else { return None };
-        let rustls::Error::InvalidCertificate(error) = error.as_ref() else { return Some(CertificateFault::Other) };
-        Some(if let CertificateError::Expired | CertificateError::ExpiredContext { .. } = error {
-            CertificateFault::Expired
-        } else if let CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } = error {
-            CertificateFault::NotYetValid
-        } else if let CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } = error {
-            CertificateFault::OtherName
-        } else {
-            CertificateFault::Other
-        })
+        Some(CertificateFault::of(error))
     }
 
     /// What the system said, where it was the system that refused, and in no way that has a kind of its own here: the

@@ -17,7 +17,7 @@ mod post;
 mod results;
 mod termination;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use self::collected::Collected;
 use self::image_files::{ImageFiles, ImageResult};
@@ -302,10 +302,7 @@ impl Left {
 
     fn write_post_file(&mut self, post_file: Option<&Path>) {
         let Some(post_file) = post_file else { return };
-        let create = |kind| {
-            let path: PathBuf = post::path(post_file, kind);
-            post::create(&path, "").map(|()| path)
-        };
+        let create = |kind| post::release(post_file, kind);
         let Some(meant) = self.post_file else { return };
         let Err(error) = create(meant) else { return };
         self.fail(chain(&error));

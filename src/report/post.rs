@@ -7,6 +7,8 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _}
 use std::path::{Path, PathBuf};
 
 use crate::outcome::PostFile;
+use crate::sys::file;
+use crate::sys::lock;
 
 /// A file that could not be created. The text begins as Tekton's does.
 #[derive(Debug, thiserror::Error)]
@@ -56,23 +58,58 @@ pub(super) fn path(post_file: &Path, kind: PostFile) -> PathBuf {
 /// us write elsewhere, or to wait, is replaced: a link, a second name of a file, a FIFO, a socket.
 ///
 /// # Errors
-/// [`PostError`] when the file does not stand there with its content afterwards.
+/// [`PostError`] when the file does not stand there with its content afterwards. Half of it does not stand there either,
+/// unless that cannot be removed.
 pub(super) fn create(path: &Path, content: &str) -> Result<(), PostError> {
     let subject = || path.to_owned();
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).map_err(|source| PostError::Directory {
-            path: subject(),
-            dir: dir.to_owned(),
-            source,
-        })?;
+    let opened = match (emptied(path), path.parent()) {
+        // Only now: a disk that fails may refuse to make what is there.
+        (Err(error), Some(dir)) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            fs::create_dir_all(dir).map_err(|source| PostError::Directory {
+                path: subject(),
+                dir: dir.to_owned(),
+                source,
+            })?;
+            emptied(path)
+        }
+        (opened, _) => opened,
+    };
+    let mut file = opened.map_err(|source| PostError::Create { path: subject(), source })?;
+    file.write_all(content.as_bytes()).map_err(|source| {
+        file::take_back(path, &file, None);
+        PostError::Write { path: subject(), source }
+    })
+}
+
+/// Creates the post file of this kind. Where nothing new can be made, because the disk is full, the lock that was made
+/// beside it when the step began becomes the post file: as empty as one, and with a place on the disk already.
+///
+/// # Errors
+/// [`PostError`] when neither is possible.
+pub(super) fn release(post_file: &Path, kind: PostFile) -> Result<PathBuf, PostError> {
+    let path = path(post_file, kind);
+    create(&path, "").or_else(|error| {
+        let full = matches!(error.cause().kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        if full && fs::rename(lock::of(post_file), &path).is_ok() { Ok(()) } else { Err(error) }
+    })?;
+    Ok(path)
+}
+
+impl PostError {
+    fn cause(&self) -> &io::Error {
+        match self {
+            Self::Directory { source, .. } | Self::Create { source, .. } | Self::Write { source, .. } => source,
+        }
     }
-    let opened = own(path).or_else(|error| match error.raw_os_error() {
+}
+
+/// An empty file of this name, or the device.
+fn emptied(path: &Path) -> io::Result<File> {
+    own(path).or_else(|error| match error.raw_os_error() {
         // A link; a FIFO that nobody reads, or a socket.
         Some(libc::ELOOP | libc::ENXIO) => replaced(path),
         _ => Err(error),
-    });
-    let mut file = opened.map_err(|source| PostError::Create { path: subject(), source })?;
-    file.write_all(content.as_bytes()).map_err(|source| PostError::Write { path: subject(), source })
+    })
 }
 
 /// The file of this very name, empty, or the device.

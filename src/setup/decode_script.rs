@@ -1,7 +1,7 @@
 //! `decode-script`: a script file that was written as base64 becomes the script, in place.
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::base64::{self, Corrupt};
@@ -57,15 +57,13 @@ pub enum ContentError {
     },
 }
 
-/// Replaces a file's base64 by what it means. Its inode and its mode stay; after a mistake in the content it is
-/// unchanged.
+/// Replaces a file's base64 by what it means. Its inode and its mode stay; after a failure it is unchanged, so that it can be
+/// tried again, unless the disk takes nothing at all any more.
 pub(super) fn decode_script(path: &Path) -> Result<(), ScriptError> {
-    let decoded = read(path)
-        .and_then(|encoded| {
-            base64::decode(&encoded).map_err(|cause| ContentError::Corrupt { path: path.into(), cause })
-        })
-        .map_err(|cause| ScriptError::Decode { path: path.into(), cause })?;
-    write(path, &decoded).map_err(|cause| ScriptError::Write { path: path.into(), cause })
+    let undecoded = |cause| ScriptError::Decode { path: path.into(), cause };
+    let encoded = read(path).map_err(undecoded)?;
+    let decoded = base64::decode(&encoded).map_err(|cause| ContentError::Corrupt { path: path.into(), cause });
+    write(path, &decoded.map_err(undecoded)?, &encoded).map_err(|cause| ScriptError::Write { path: path.into(), cause })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ContentError> {
@@ -73,10 +71,20 @@ fn read(path: &Path) -> Result<Vec<u8>, ContentError> {
 }
 
 /// Overwrites, then cuts: the script is never longer than its base64, so a full disk has room for it.
-fn write(path: &Path, content: &[u8]) -> Result<(), CallError> {
+fn write(path: &Path, content: &[u8], before: &[u8]) -> Result<(), CallError> {
     let failed = |call| CallError::of(call, path);
     let (mut file, _) = file::open(path, OpenOptions::new().write(true)).map_err(failed("open"))?;
-    file.write_all(content).map_err(failed("write"))?;
+    let written = overwrite(&mut file, content);
+    if written.is_err() {
+        // Half a script and half its base64 must not be taken for either.
+        let _ = overwrite(&mut file, before);
+    }
+    written.map_err(|(call, cause)| failed(call)(cause))
+}
+
+fn overwrite(file: &mut File, content: &[u8]) -> Result<(), (&'static str, io::Error)> {
+    file.rewind().map_err(|cause| ("seek", cause))?;
+    file.write_all(content).map_err(|cause| ("write", cause))?;
     // A u64 holds the length of anything in memory.
-    file.set_len(content.len() as u64).map_err(failed("truncate"))
+    file.set_len(content.len() as u64).map_err(|cause| ("truncate", cause))
 }

@@ -1,16 +1,28 @@
-//! The sign by which later steps see that this one's process lives: a locked file beside its post file.
+//! The sign by which later steps see that this one's process lives: a locked file beside its post file, or, where none can
+//! be made, the directory that both were to stand in, locked itself.
 
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use super::wait::SAFETY_POLL;
 use crate::sys::lock::{self, Lock};
+
+/// How long a directory is locked at least, unless there is a post file: as long as the steps that wait need to see it.
+/// Nothing wakes them for it.
+const SEEN: Duration = SAFETY_POLL.saturating_mul(2);
 
 /// The lock of a post file.
 #[must_use]
 pub fn lock_of(post_file: &Path) -> PathBuf {
-    with(post_file, ".lock")
+    lock::of(post_file)
+}
+
+/// The directory that is locked where that file cannot be made.
+pub(super) fn directory_of(post_file: &Path) -> &Path {
+    post_file.parent().unwrap_or(Path::new("/"))
 }
 
 /// A name with something appended to it as a whole.
@@ -28,19 +40,38 @@ pub(super) fn with(file: &Path, suffix: &str) -> PathBuf {
 pub struct Alive {
     post_file: PathBuf,
     _lock: Lock,
+    /// Until when a directory stays locked.
+    until: Option<Instant>,
 }
 
 impl Alive {
     /// Announces the process beside its post file, in a directory that is made as for the post file itself.
     ///
+    /// On a disk that is full or read-only the directory itself is the sign. The file, if there is one, has more to it: it can
+    /// become the post file later, for which there may be no room then.
+    ///
     /// # Errors
-    /// When there is no file to be made or locked. The step is none the worse for it: those who wait for it do so as they
-    /// wait for Tekton's own entrypoint.
+    /// When there is nothing to be locked. The step is none the worse for it: those who wait for it do so as they wait for
+    /// Tekton's own entrypoint.
     pub fn announce(post_file: &Path) -> io::Result<Self> {
-        if let Some(directory) = post_file.parent() {
-            fs::create_dir_all(directory)?;
+        let made = directory_of(post_file);
+        let made = if made.as_os_str().is_empty() { Ok(()) } else { fs::create_dir_all(made) };
+        let (lock, until) = match made.and_then(|()| lock::hold(&lock_of(post_file))) {
+            Ok(lock) => (lock, None),
+            Err(error) => {
+                let lock = lock::hold_directory(directory_of(post_file)).map_err(|_| error)?;
+                (lock, Instant::now().checked_add(SEEN))
+            }
+        };
+        Ok(Self { post_file: post_file.to_owned(), _lock: lock, until })
+    }
+
+    /// Lets go of it when there is nothing left to do: a directory only once the steps that wait have seen it, unless there is
+    /// a post file to be seen.
+    pub fn end(self) {
+        if let Some(until) = self.until.filter(|_| !is_reported(&self.post_file)) {
+            std::thread::sleep(until.saturating_duration_since(Instant::now()));
         }
-        Ok(Self { post_file: post_file.to_owned(), _lock: lock::hold(&lock_of(post_file))? })
     }
 }
 
@@ -52,11 +83,15 @@ impl Drop for Alive {
 
 /// Takes the announcement away, if a post file says what it would say. For an end on which nothing is dropped.
 pub fn withdraw(post_file: &Path) {
-    // As the waiting steps look for them.
-    if post_file.metadata().is_ok() || with(post_file, ".err").metadata().is_ok() {
+    if is_reported(post_file) {
         // Only the directory's tidiness depends on it.
         let _ = fs::remove_file(lock_of(post_file));
     }
+}
+
+/// Whether there is a post file, as the waiting steps look for it.
+fn is_reported(post_file: &Path) -> bool {
+    post_file.metadata().is_ok() || with(post_file, ".err").metadata().is_ok()
 }
 
 #[cfg(test)]
@@ -85,6 +120,19 @@ mod tests {
             assert_eq!(lock_of(&post_file).exists(), stays, "{left:?}");
             assert_eq!(look(&lock_of(&post_file)), if stays { Sight::Free } else { Sight::Unknown }, "{left:?}");
         }
+    }
+
+    #[test]
+    fn where_there_can_be_no_file_the_directory_is_the_sign_until_there_is_a_post_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let post_file = dir.path().join("out");
+        // In the way of the file.
+        fs::create_dir(lock_of(&post_file)).unwrap();
+        let alive = Alive::announce(&post_file).unwrap();
+        assert_eq!((alive.until.is_some(), lock::look_at_directory(dir.path())), (true, Sight::Held));
+        fs::write(&post_file, "").unwrap();
+        alive.end();
+        assert_eq!(lock::look_at_directory(dir.path()), Sight::Free);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub(super) struct Predecessor {
     doubted: Option<Instant>,
     /// Whether the lock's file was closed since the last try.
     closed: bool,
+    /// Whether the directory was seen to be locked in place of a file: only then does it mean anything that it is free.
+    by_directory: bool,
 }
 
 /// A try, or that it is too early for one.
@@ -64,9 +66,20 @@ impl Predecessor {
         let left = self.doubted.map(|doubted| (doubted + AGAIN).saturating_duration_since(at));
         let lock = match left.filter(|left| !left.is_zero()) {
             Some(left) => Err(left),
-            None => Ok(lock::look(&alive::lock_of(file))),
+            None => Ok(self.look(file)),
         };
         Tried { at, lock }
+    }
+
+    /// What the lock shows, or the directory's where there is none.
+    fn look(&mut self, file: &Path) -> Sight {
+        let seen = lock::look(&alive::lock_of(file));
+        if seen != Sight::Unknown {
+            return seen;
+        }
+        let seen = lock::look_at_directory(alive::directory_of(file));
+        self.by_directory |= seen == Sight::Held;
+        if self.by_directory { seen } else { Sight::Unknown }
     }
 
     /// Judges by a try, and by whether there was a report when it was looked for after the try.
@@ -215,6 +228,22 @@ mod tests {
         assert_eq!(look(&mut it, dir.path(), false, start + AGAIN), DOUBTFUL);
         drop(alive);
         assert_eq!(look(&mut it, dir.path(), false, start + 2 * AGAIN), Life::Dead);
+    }
+
+    #[test]
+    fn a_directory_that_was_locked_in_place_of_a_file_tells_of_a_death_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = Instant::now();
+        let mut it = Predecessor::default();
+        // Nobody ever locked it: that is no sign.
+        for n in 0..3 {
+            assert_eq!(look(&mut it, dir.path(), false, start + n * AGAIN), Life::Presumed);
+        }
+        let lock = lock::hold_directory(dir.path()).unwrap();
+        assert_eq!(look(&mut it, dir.path(), false, start), Life::Presumed);
+        drop(lock);
+        assert_eq!(look(&mut it, dir.path(), false, start), DOUBTFUL);
+        assert_eq!(look(&mut it, dir.path(), false, start + AGAIN), Life::Dead);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::sys::inotify::{DirectoryWatch, News};
 /// How long a change may stay unnoticed where no event tells of it.
 const QUICK_POLL: Duration = Duration::from_millis(250);
 /// How often a watched directory is looked at all the same.
-const SAFETY_POLL: Duration = Duration::from_secs(5);
+pub(super) const SAFETY_POLL: Duration = Duration::from_secs(4);
 
 /// What a look at the awaited files has shown.
 #[derive(Debug, Clone, PartialEq, Eq)]

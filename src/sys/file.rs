@@ -1,8 +1,8 @@
 //! Files at whose path somebody else may have put something odd: never waited for, read up to a limit, told what they are.
 
-use std::fs::{File, FileType, OpenOptions};
+use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::filesystem;
@@ -153,6 +153,22 @@ pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<(File, FileTyp
     Ok((file, file_type))
 }
 
+/// Takes back what was written to a file that could not take all of it: it has the length again that it had before, or goes.
+/// What is not a regular file stays as it is.
+pub fn take_back(path: &Path, file: &File, before: Option<u64>) {
+    let Ok(now) = file.metadata() else { return };
+    if !now.is_file() {
+        return;
+    }
+    // A link would go, and what it leads to stay.
+    let is_it = |found: Metadata| (found.dev(), found.ino()) == (now.dev(), now.ino());
+    let goes = before.is_none() && fs::symlink_metadata(path).is_ok_and(is_it) && fs::remove_file(path).is_ok();
+    if !goes {
+        // The failure that led here is told; that this is not possible either is not worth hiding it.
+        let _ = file.set_len(before.unwrap_or(0));
+    }
+}
+
 /// A file's type, in words.
 #[must_use]
 pub fn in_words(file_type: FileType) -> &'static str {
@@ -173,10 +189,27 @@ pub fn in_words(file_type: FileType) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::sys::cause::chain;
+
+    #[test]
+    fn what_was_written_in_vain_is_taken_back_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "old and half").unwrap();
+        let file = OpenOptions::new().append(true).open(&path).unwrap();
+        take_back(&path, &file, Some(3));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        take_back(&link, &file, None);
+        assert_eq!((fs::read(&path).unwrap(), link.is_symlink()), (vec![], true));
+        take_back(&path, &file, None);
+        assert!(!path.exists());
+        let null = OpenOptions::new().write(true).open("/dev/null").unwrap();
+        take_back(Path::new("/dev/null"), &null, None);
+        assert!(Path::new("/dev/null").exists());
+    }
 
     #[test]
     fn a_file_is_read_up_to_its_limit_and_not_a_byte_more() {

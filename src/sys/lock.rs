@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::filesystem;
 
@@ -57,6 +58,48 @@ pub fn hold(path: &Path) -> io::Result<Lock> {
     Ok(Lock(file))
 }
 
+/// The name of the lock that is beside a file.
+#[must_use]
+pub fn of(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".lock");
+    name.into()
+}
+
+/// How often a directory is tried that somebody else looks at just now, and the pause before the next try.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Locks a directory, for which nothing need be written: where no file can be made, that is all that is left.
+///
+/// # Errors
+/// When there is no such directory, somebody else has locked it, or the filesystem has no locks.
+pub fn hold_directory(path: &Path) -> io::Result<Lock> {
+    let directory = open_directory(path)?;
+    let mut tried = directory.try_lock();
+    for _ in 1..TRIES {
+        if !matches!(tried, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        // Whoever looks has it for a moment.
+        std::thread::sleep(PAUSE);
+        tried = directory.try_lock();
+    }
+    tried?;
+    Ok(Lock(directory))
+}
+
+/// Looks whether somebody holds the lock of this directory.
+#[must_use]
+pub fn look_at_directory(path: &Path) -> Sight {
+    open_directory(path).map_or(Sight::Unknown, |directory| own_sight(&directory))
+}
+
+fn open_directory(path: &Path) -> io::Result<File> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path)
+}
+
 /// Locks a file that others lock too, without waiting. `None` if one of them has it.
 ///
 /// # Errors
@@ -85,9 +128,13 @@ pub fn look(path: &Path) -> Sight {
     if !file.metadata().is_ok_and(|found| found.is_file()) {
         return Sight::Unknown;
     }
+    own_sight(&file)
+}
+
+fn own_sight(file: &File) -> Sight {
     let seen = sight(file.try_lock_shared());
     // Where locks are shared with other machines, or not even that, one that is free here may be held elsewhere.
-    if seen == Sight::Free && !filesystem::is_own_file(&file) { Sight::Unknown } else { seen }
+    if seen == Sight::Free && !filesystem::is_own_file(file) { Sight::Unknown } else { seen }
 }
 
 /// What the answer to a try means.
@@ -105,6 +152,23 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn a_directory_is_locked_without_a_write_and_seen_to_be() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(look_at_directory(dir.path()), Sight::Free);
+        let lock = hold_directory(dir.path()).unwrap();
+        assert_eq!([look_at_directory(dir.path()), look_at_directory(dir.path())], [Sight::Held, Sight::Held]);
+        assert!(hold_directory(dir.path()).is_err(), "somebody has it");
+        drop(lock);
+        assert_eq!(look_at_directory(dir.path()), Sight::Free);
+        fs::write(dir.path().join("file"), "").unwrap();
+        for other in ["file", "missing"] {
+            assert_eq!(look_at_directory(&dir.path().join(other)), Sight::Unknown);
+            assert!(hold_directory(&dir.path().join(other)).is_err());
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn a_lock_is_seen_while_it_is_held_and_free_afterwards() {

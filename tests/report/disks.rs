@@ -92,6 +92,23 @@ fn a_post_file_needs_no_room_on_a_full_filesystem() {
 }
 
 #[test]
+fn a_post_file_for_which_there_is_no_room_is_made_of_the_lock() {
+    with_own_mounts(|| {
+        for (outcome, name) in [(SUCCESS, "small/out"), (Outcome::Skipped, "small/out.err")] {
+            let mut pod = Pod::new();
+            // The directory itself is one.
+            let _small = tmpfs(&pod.path("small"), "nr_inodes=2");
+            fs::write(pod.path("small/out.lock"), "").unwrap();
+            pod.spec.report.post_file = Some(pod.path("small/out"));
+            let ended = pod.report(&outcome);
+            assert_eq!(fs::read_dir(pod.path("small")).unwrap().count(), 1);
+            assert!(pod.path(name).is_file(), "{outcome:?}");
+            assert_eq!(ended.exit == 0, outcome == SUCCESS);
+        }
+    });
+}
+
+#[test]
 fn a_post_file_on_a_read_only_filesystem_is_said_and_the_rest_is_written() {
     with_own_mounts(|| {
         let mut pod = Pod::new();

@@ -1,6 +1,6 @@
 //! Files of credentials: bounded reads of what is mounted, and writes, in the words of Go's `os`.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -54,17 +54,19 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     })
 }
 
-/// Makes this the whole content of a file. A new one can be read by its owner alone; an old one keeps its mode.
+/// Makes this the whole content of a file. A new one can be read by its owner alone; an old one keeps its mode. Half a file is
+/// worse than none: where not all of it can be written, there is none afterwards.
 pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), CallError> {
-    write_with(path, OpenOptions::new().write(true).create(true).truncate(true), content)
+    write_with(path, OpenOptions::new().write(true).create(true).truncate(true), content, None)
 }
 
-/// Adds this to a file, as above.
+/// Adds this to a file, as above. Where not all of it can be, the file is as it was.
 pub(super) fn append(path: &Path, content: &[u8]) -> Result<(), CallError> {
-    write_with(path, OpenOptions::new().append(true).create(true), content)
+    let before = fs::metadata(path).ok().map(|found| found.len());
+    write_with(path, OpenOptions::new().append(true).create(true), content, before)
 }
 
-fn write_with(path: &Path, options: &mut OpenOptions, content: &[u8]) -> Result<(), CallError> {
+fn write_with(path: &Path, options: &mut OpenOptions, content: &[u8], before: Option<u64>) -> Result<(), CallError> {
     let (mut file, _) = file::open(path, options.mode(0o600)).map_err(CallError::of("open", path))?;
-    file.write_all(content).map_err(CallError::of("write", path))
+    file.write_all(content).inspect_err(|_| file::take_back(path, &file, before)).map_err(CallError::of("write", path))
 }

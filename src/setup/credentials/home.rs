@@ -134,16 +134,20 @@ fn copy_file(source: &Path, destination: &Path) -> Result<(), CopyError> {
     if same(&from, &to).map_err(failed("stat", destination))? {
         return Ok(());
     }
-    if file_type.is_file() {
-        // A link to /dev/null has no length.
-        to.set_len(0).map_err(failed("truncate", destination))?;
-    }
-    let mut buffer = [0; 8 * 1024];
-    loop {
-        let length = from.read(&mut buffer).map_err(failed("read", source))?;
-        let Some(read) = buffer.get(..length).filter(|read| !read.is_empty()) else { return Ok(()) };
-        to.write_all(read).map_err(failed("write", destination))?;
-    }
+    let mut copy = || {
+        if file_type.is_file() {
+            // A link to /dev/null has no length.
+            to.set_len(0).map_err(failed("truncate", destination))?;
+        }
+        let mut buffer = [0; 8 * 1024];
+        loop {
+            let length = from.read(&mut buffer).map_err(failed("read", source))?;
+            let Some(read) = buffer.get(..length).filter(|read| !read.is_empty()) else { return Ok(()) };
+            to.write_all(read).map_err(failed("write", destination))?;
+        }
+    };
+    // Half a file is worse than none.
+    copy().inspect_err(|_| file::take_back(destination, &to, None))
 }
 
 /// Whether both are one file, by whatever paths: in a home directory that is the directory of credentials, for one.

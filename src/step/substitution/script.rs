@@ -2,7 +2,7 @@
 //! artifacts.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::go_path;
 use crate::host::Env;
+use crate::sys::file;
 
 /// How many names for a temporary file are tried.
 const TRIES: u32 = 1000;
@@ -58,15 +59,13 @@ pub fn temporary_directory(env: &Env) -> PathBuf {
 pub fn place(content: &[u8], temporary_directory: &Path) -> Result<PathBuf, PlaceError> {
     let (mut file, path) = create(temporary_directory)?;
     let written = file.write_all(content).and_then(|()| file.set_permissions(Permissions::from_mode(0o755)));
+    if let Err(source) = written {
+        file::take_back(&path, &file, None);
+        return Err(PlaceError::Write { path, source });
+    }
     // Closed before anybody executes it: the kernel refuses a file that is open for writing.
     drop(file);
-    match written {
-        Ok(()) => Ok(path),
-        Err(source) => {
-            let _ = fs::remove_file(&path);
-            Err(PlaceError::Write { path, source })
-        }
-    }
+    Ok(path)
 }
 
 /// A new file, which nobody else can have put there.
@@ -86,6 +85,7 @@ fn create(directory: &Path) -> Result<(File, PathBuf), PlaceError> {
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
+    use std::fs;
 
     use super::*;
 
