@@ -18,5 +18,18 @@ mod crowds;
 mod disks;
 #[path = "faults/kills.rs"]
 mod kills;
+#[path = "support/oci.rs"]
+mod oci;
+#[path = "../examples/demo/registry.rs"]
+#[allow(unreachable_pub, reason = "shared with the demo")]
+mod registry;
+#[path = "support/schema.rs"]
+mod schema;
+#[path = "support/server.rs"]
+mod server;
+#[path = "support/skip.rs"]
+mod skip;
+#[path = "support/step.rs"]
+mod step;
 #[path = "faults/wires.rs"]
 mod wires;

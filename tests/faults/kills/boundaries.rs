@@ -1,0 +1,87 @@
+//! A kill before every system call of every process of a step: between two of them nobody outside sees a difference.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::judge::{Fate, Killed, Tally, Victim, judge};
+use super::pod::{End, Pod, World};
+use super::tracer::{Moment, Traced, run};
+
+/// How many pods there are at a time.
+const LANES: usize = 4;
+
+/// The step that is traced: it waits, looks its command up, and is waited for.
+const STEP: usize = 1;
+
+/// Of so many calls one is tried, unless `FAULTS_ALL` asks for all.
+const SAMPLE: usize = 5;
+
+/// Runs the traced step between one that has succeeded and one that waits.
+fn trial(world: &World, contained: bool, moment: Option<Moment>) -> (Traced, Option<Fate>) {
+    let pod = Pod::new(world);
+    let turn = || {
+        fs::create_dir_all(pod.left(0, "")).unwrap();
+        fs::write(pod.left(0, "out"), "").unwrap();
+    };
+    let judged = catch_unwind(AssertUnwindSafe(|| {
+        let next = pod.start(STEP + 1, true);
+        // Its turn comes once it waits for it.
+        let traced = run(&pod, STEP, contained, moment, turn);
+        turn();
+        let killed = Killed { step: STEP, victim: victim(moment), end: traced.end };
+        let fate = judge(&pod, STEP, killed, vec![next]);
+        (traced, fate)
+    }));
+    judged.unwrap_or_else(|panic| {
+        eprintln!("killed at {moment:?}, in a namespace: {contained}\n{}", pod.shown());
+        resume_unwind(panic)
+    })
+}
+
+/// Who a process is, by the order in which they are made.
+fn victim(moment: Option<Moment>) -> Victim {
+    match moment.map_or(0, |moment| moment.process) {
+        0 => Victim::Supervisor,
+        1 => Victim::Lookup,
+        2 => Victim::Step,
+        _ => Victim::Grandchild,
+    }
+}
+
+#[test]
+fn a_kill_before_any_system_call_leaves_the_next_step_released_or_told_and_everything_whole() {
+    let Some(world) = World::new("containers that are killed at each system call") else { return };
+    let (whole, fate) = trial(&world, true, None);
+    assert_eq!((whole.end, whole.killed, fate, whole.calls.len()), (End::Code(0), false, None, 4), "{whole:?}");
+    let every = std::env::var_os("FAULTS_ALL").is_some();
+    let moments = whole.calls.iter().enumerate().flat_map(|(process, calls)| {
+        (1..=*calls).map(move |call| Moment { process, call })
+    });
+    let moments: Vec<Moment> = moments.filter(|moment| every || moment.call % SAMPLE == 0).collect();
+    let (next, tally, late) = (AtomicUsize::new(0), Mutex::new(Tally::default()), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..LANES {
+            scope.spawn(|| {
+                while let Some(moment) = moments.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    // Where the steps of a pod see each other's processes, nobody is PID 1 of its own.
+                    let contained = moment.call % 2 == 0;
+                    match trial(&world, contained, Some(*moment)) {
+                        (Traced { killed: true, .. }, Some(fate)) => {
+                            tally.lock().unwrap().add(victim(Some(*moment)), fate);
+                        }
+                        // Runs differ by a call or two.
+                        _ => drop(late.fetch_add(1, Ordering::Relaxed)),
+                    }
+                }
+            });
+        }
+    });
+    let (tally, late) = (tally.into_inner().unwrap(), late.into_inner());
+    eprintln!("{:?} calls; of {} moments {late} did not come: {tally:?}", whole.calls, moments.len());
+    assert!(late * 10 < moments.len(), "{late} of {} moments did not come", moments.len());
+    for fate in [Fate::Told, Fate::Reported, Fate::Retried, Fate::Failed] {
+        assert!(tally.met(fate) > 0, "{fate:?}");
+    }
+}
