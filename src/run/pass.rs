@@ -47,8 +47,8 @@ pub(super) struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     /// A pass that begins.
-    pub(super) fn new(spec: &'a StepSpec, host: &'a Host, signals: Signals) -> Self {
-        Self { spec, host, signals, started_at: None, paused: false, alive: None, image: None, warnings: Vec::new() }
+    pub(super) fn new(spec: &'a StepSpec, host: &'a Host, signals: Signals, alive: Option<Alive>) -> Self {
+        Self { spec, host, signals, started_at: None, paused: false, alive, image: None, warnings: Vec::new() }
     }
 
     /// The step's outcome; early ends come as errors so that `?` can leave with them.
@@ -127,8 +127,6 @@ impl<'a> Pass<'a> {
         }
         let when = when::parse(&spec.when).map_err(|error| failed(error.to_string()))?;
         make_directories(&spec.report.metadata_dir)?;
-        // Where there can be no lock, later steps wait as they do behind Tekton's own.
-        self.alive = spec.report.post_file.as_deref().and_then(|post_file| Alive::announce(post_file).ok());
         Ok(when)
     }
 

@@ -13,7 +13,7 @@ use crate::quote::OneLine;
 use crate::report;
 use crate::setup::credentials;
 use crate::spec::StepSpec;
-use crate::step::alive;
+use crate::step::alive::{self, Alive};
 use crate::sys::cause::{Cause, chain};
 use crate::sys::poll;
 use crate::sys::process;
@@ -22,11 +22,14 @@ use crate::sys::signals::Signals;
 /// Runs a step, and returns the exit code of the process.
 pub(super) fn run(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
     report_panics(spec, host);
+    // Before anything that may take time: behind a process that is killed unannounced, later steps wait for ever. Where there
+    // can be no lock they wait as they do behind Tekton's own.
+    let alive = spec.report.post_file.as_deref().and_then(|post_file| Alive::announce(post_file).ok());
     if let Err(error) = set_up_credentials(spec, host) {
         return usage_error(&error);
     }
     let mut pass = match signals {
-        Ok(signals) => Pass::new(spec, host, signals),
+        Ok(signals) => Pass::new(spec, host, signals, alive),
         Err(error) => {
             let outcome = failed(format!("cannot read signals: {}", Cause(&error)));
             return report::report(&outcome, spec, &host.dirs, None);
@@ -103,7 +106,6 @@ mod tests {
     use super::*;
     use crate::cli::{self, Invocation};
     use crate::host::{Dirs, Env};
-    use crate::step::alive::Alive;
 
     /// Set in the process that is to panic: the directory for its reports.
     const PANIC_IN: &str = "ENTRYPOINT_TEST_PANIC_IN";
