@@ -27,6 +27,8 @@ mod registry;
 mod schema;
 #[path = "support/server.rs"]
 mod server;
+#[path = "faults/shell.rs"]
+mod shell;
 #[path = "support/skip.rs"]
 mod skip;
 #[path = "support/step.rs"]

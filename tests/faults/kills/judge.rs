@@ -49,12 +49,6 @@ impl Tally {
         *self.0.entry((victim, fate)).or_default() += 1;
     }
 
-    pub fn merge(&mut self, other: Self) {
-        for (key, count) in other.0 {
-            *self.0.entry(key).or_default() += count;
-        }
-    }
-
     pub fn total(&self) -> usize {
         self.0.values().sum()
     }
@@ -96,7 +90,8 @@ pub fn judge(pod: &Pod, first: usize, killed: Killed, mut others: Vec<Container>
     }
     let fate = fate(pod, killed);
     for step in first..STEPS {
-        let dead = step == killed.step && killed.victim == Victim::Supervisor && killed.end == End::Signal(libc::SIGKILL);
+        let dead =
+            step == killed.step && killed.victim == Victim::Supervisor && killed.end == End::Signal(libc::SIGKILL);
         if !dead {
             ended_as_it_should(pod, step, ends[&step]);
         }
@@ -121,25 +116,29 @@ fn fate(pod: &Pod, killed: Killed) -> Option<Fate> {
     let log = pod.log(step);
     match victim {
         Victim::Supervisor if end != End::Signal(libc::SIGKILL) => None,
-        Victim::Supervisor if pod.left(step, "out").exists() || pod.left(step, "out.err").exists() => Some(Fate::Reported),
+        Victim::Supervisor if pod.left(step, "out").exists() || pod.left(step, "out.err").exists() => {
+            Some(Fate::Reported)
+        }
         Victim::Supervisor if is_silent(pod, step) => Some(Fate::Unannounced),
         Victim::Supervisor if step + 1 == STEPS => Some(Fate::Last),
         Victim::Supervisor => Some(Fate::Told),
-        Victim::Lookup => match (end, log.contains("the lookup's process was killed by SIGKILL before it had an answer")) {
-            (End::Code(0), true) => {
-                assert!(log.starts_with("WARN ") || log.contains(" WARN "), "{log}");
-                Some(Fate::Retried)
+        Victim::Lookup => {
+            match (end, log.contains("the lookup's process was killed by SIGKILL before it had an answer")) {
+                (End::Code(0), true) => {
+                    assert!(log.starts_with("WARN ") || log.contains(" WARN "), "{log}");
+                    Some(Fate::Retried)
+                }
+                (End::Code(1), true) => {
+                    let message = message(pod, step);
+                    assert!(has(&message, "Reason", "ImageLookupFailed"), "{message:?}");
+                    Some(Fate::Failed)
+                }
+                // At its turn the death of an attempt that was not the last is not worth a line.
+                (End::Code(0), false) if step > 0 => Some(Fate::Retried),
+                (End::Code(0), false) => None,
+                other => panic!("a killed lookup ended its step by {other:?}"),
             }
-            (End::Code(1), true) => {
-                let message = message(pod, step);
-                assert!(has(&message, "Reason", "ImageLookupFailed"), "{message:?}");
-                Some(Fate::Failed)
-            }
-            // At its turn the death of an attempt that was not the last is not worth a line.
-            (End::Code(0), false) if step > 0 => Some(Fate::Retried),
-            (End::Code(0), false) => None,
-            other => panic!("a killed lookup ended its step by {other:?}"),
-        },
+        }
         Victim::Step => match end {
             End::Code(0) => None,
             End::Code(137) if tells_signals(step) => {
@@ -163,7 +162,11 @@ fn fate(pod: &Pod, killed: Killed) -> Option<Fate> {
 /// A step that was not killed itself has told how it ended, and has tidied up.
 fn ended_as_it_should(pod: &Pod, step: usize, end: End) {
     let (out, err) = (pod.left(step, "out"), pod.left(step, "out.err"));
-    assert_eq!((out.exists(), err.exists()), (end == End::Code(0), end != End::Code(0)), "step {step} ended by {end:?}");
+    assert_eq!(
+        (out.exists(), err.exists()),
+        (end == End::Code(0), end != End::Code(0)),
+        "step {step} ended by {end:?}"
+    );
     assert!(!lock_of(&out).exists(), "step {step}");
     let code = fs::read_to_string(pod.left(step, "status/exitCode")).ok();
     assert_eq!(code.as_deref(), (end == End::Code(0)).then_some("0"), "step {step}");
@@ -193,8 +196,9 @@ fn followed(pod: &Pod, step: usize, end: End, killed: Killed, fate: Option<Fate>
     } else {
         assert_eq!(end, End::Code(1), "step {step} behind a dead one");
         let dead = pod.left(before, "out");
-        let sentence =
-            format!("Skipping step because a previous step failed: the step that was to write {dead:?} ended without a report");
+        let sentence = format!(
+            "Skipping step because a previous step failed: the step that was to write {dead:?} ended without a report"
+        );
         assert!(log.contains(&sentence), "{log}");
         let message = message(pod, step);
         assert!(has(&message, "Reason", "Skipped"), "{message:?}");
@@ -211,7 +215,8 @@ fn files_are_whole(pod: &Pod, step: usize) {
         assert!(code.parse::<i32>().is_ok(), "exitCode of step {step}: {code:?}");
     }
     if let Ok(document) = fs::read(pod.left(step, "status/image.json")) {
-        let document = serde_json::from_slice(&document).unwrap_or_else(|error| panic!("image.json of {step}: {error}"));
+        let document =
+            serde_json::from_slice(&document).unwrap_or_else(|error| panic!("image.json of {step}: {error}"));
         let schema = serde_json::from_str(include_str!("../../../docs/image.schema.json")).unwrap();
         assert_eq!(schema::violations(&schema, &document), [""; 0], "image.json of step {step}");
     }

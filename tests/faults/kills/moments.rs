@@ -10,7 +10,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::judge::{Fate, Killed, Tally, Victim, judge};
-use super::pod::{Container, End, Pod, STEPS, World};
+use super::pod::{Container, End, Pod, STEPS};
+use crate::shell::ShellImage;
+use crate::skip;
 use crate::step::only_child;
 
 /// How many processes are killed.
@@ -71,7 +73,8 @@ fn is_lookup(number: i32) -> bool {
 
 /// Whether a process is there and has not ended.
 fn lives(number: i32) -> bool {
-    fs::read_to_string(format!("/proc/{number}/stat")).is_ok_and(|stat| !stat.contains(") Z ") && !stat.contains(") X "))
+    fs::read_to_string(format!("/proc/{number}/stat"))
+        .is_ok_and(|stat| !stat.contains(") Z ") && !stat.contains(") X "))
 }
 
 /// The victim, if it is there.
@@ -92,9 +95,9 @@ fn start(pod: &Pod) -> Vec<Container> {
 }
 
 /// How long each victim lives in a pod that nobody disturbs.
-fn lengths(world: &World) -> Vec<Duration> {
+fn lengths(image: &ShellImage) -> Vec<Duration> {
     let measure = |(step, victim): (usize, Victim)| {
-        let pod = Pod::new(world);
+        let pod = Pod::new(image);
         let mut containers = start(&pod);
         let supervisor = containers[step].id();
         let found = loop {
@@ -130,7 +133,8 @@ fn trial(pod: &Pod, (step, victim): (usize, Victim), moment: Duration) -> Option
     };
     std::thread::sleep(moment);
     // A number is not given away again so soon.
-    let killed = found.filter(|found| lives(*found)).is_some_and(|found| kill(Pid::from_raw(found), Signal::SIGKILL).is_ok());
+    let killed =
+        found.filter(|found| lives(*found)).is_some_and(|found| kill(Pid::from_raw(found), Signal::SIGKILL).is_ok());
     let mut own = containers.remove(step);
     let end = own.end(|_| {});
     let fate = judge(pod, 0, Killed { step, victim, end }, containers);
@@ -139,9 +143,12 @@ fn trial(pod: &Pod, (step, victim): (usize, Victim), moment: Duration) -> Option
 
 #[test]
 fn after_a_kill_at_any_of_500_moments_the_next_step_is_released_or_told_and_everything_is_whole() {
-    let Some(world) = World::new("containers whose processes are killed") else { return };
+    if !skip::root("containers whose processes are killed") {
+        return;
+    }
+    let image = ShellImage::new();
     let seed = std::env::var("FAULTS_SEED").map_or(SEED, |seed| seed.parse().expect("FAULTS_SEED is a number"));
-    let lengths = lengths(&world);
+    let lengths = lengths(&image);
     let next = AtomicUsize::new(0);
     let (tally, late) = (Mutex::new(Tally::default()), AtomicUsize::new(0));
     let one = |number: usize| {
@@ -152,7 +159,7 @@ fn after_a_kill_at_any_of_500_moments_the_next_step_is_released_or_told_and_ever
             // Its own part of the life; an earlier one each time that it came too late.
             let fraction = (part as f64 + random.fraction()) / parts as f64 * 0.9_f64.powi(attempt);
             let moment = lengths[number % VICTIMS.len()].mul_f64(fraction);
-            let pod = Pod::new(&world);
+            let pod = Pod::new(&image);
             let met = catch_unwind(AssertUnwindSafe(|| trial(&pod, who, moment))).unwrap_or_else(|panic| {
                 eprintln!("FAULTS_SEED={seed}: trial {number}, {who:?} after {moment:?}:\n{}", pod.shown());
                 resume_unwind(panic)

@@ -11,10 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 
-use crate::oci::{self, Layout, architecture};
-use crate::registry::Registry;
-use crate::server::{Bound, Server};
-use crate::skip;
+use crate::shell::{ShellImage, scratch};
 use crate::step::entrypoint;
 
 /// How many steps there are.
@@ -26,45 +23,16 @@ const MARK: &str = "ENTRYPOINT_TEST_POD";
 /// After this a process is taken for one that waits for ever.
 pub const FOR_EVER: Duration = Duration::from_secs(60);
 
-/// A registry with one image, which is a shell.
-pub struct World {
-    _layout: TempDir,
-    registry: Server,
-}
-
-impl World {
-    /// None where there are no PID namespaces to be had; the test is skipped then.
-    pub fn new(purpose: &str) -> Option<Self> {
-        if !skip::root(purpose) {
-            return None;
-        }
-        let dir = scratch();
-        let mut layout = Layout::create(&dir.path().join("layout"));
-        let image = layout.image(architecture(), oci::Command { entrypoint: &["/bin/sh", "-c"], cmd: &["exit 9"] }, &[]);
-        let index = layout.index(&[image]);
-        layout.tag("v1", &index);
-        let served = Registry { layout: layout.dir().to_owned(), authorization: None };
-        let registry = Server::handler(Bound::new(), None, move |request| served.answer(request));
-        Some(Self { _layout: dir, registry })
-    }
-}
-
-/// A directory in memory, where there is one: a disk is waited for, for each message.
-pub fn scratch() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    made.expect("a scratch directory")
-}
-
 /// The directories of a pod.
 pub struct Pod {
     dir: TempDir,
-    host: String,
+    lookup: Vec<String>,
 }
 
 impl Pod {
-    pub fn new(world: &World) -> Self {
-        let pod = Self { dir: scratch(), host: world.registry.host() };
+    pub fn new(image: &ShellImage) -> Self {
+        let mut pod = Self { dir: scratch(), lookup: Vec::new() };
+        pod.lookup = image.flags(&pod.cache());
         fs::create_dir(pod.path("shared")).unwrap();
         fs::set_permissions(pod.path("shared"), Permissions::from_mode(0o777)).unwrap();
         pod
@@ -103,10 +71,8 @@ impl Pod {
             order = path("order"),
         );
         if looks_up(step) {
-            flag("image", format!("{}/team/tool:v1", self.host));
-            flag("image_insecure_registry", self.host.clone());
-            flag("image_cache_dir", self.cache().display().to_string());
             flag("image_report_result", "image".to_owned());
+            argv.extend(self.lookup.iter().cloned());
             if tells_signals(step) {
                 argv.push("-signal_exit_code".to_owned());
             }
@@ -149,7 +115,10 @@ impl Pod {
         let mut show = |path: &Path| {
             if let Ok(content) = fs::read(path) {
                 let name = path.strip_prefix(self.dir.path()).unwrap_or(path).display();
-                shown.push_str(&format!("  {name}: {:?}\n", String::from_utf8_lossy(&content[..content.len().min(4096)])));
+                shown.push_str(&format!(
+                    "  {name}: {:?}\n",
+                    String::from_utf8_lossy(&content[..content.len().min(4096)])
+                ));
             }
         };
         for step in 0..STEPS {

@@ -83,9 +83,14 @@ fn trace(pod: &Pod, step: usize, contained: bool, moment: Option<Moment>, at_pol
     }
     let mut child = command.stdin(Stdio::piped()).spawn().expect("a shell");
     let supervisor = Pid::from_raw(i32::try_from(child.id()).expect("a process number"));
-    let events =
-        [Options::PTRACE_O_TRACEEXEC, Options::PTRACE_O_TRACEFORK, Options::PTRACE_O_TRACEVFORK, Options::PTRACE_O_TRACECLONE];
-    let how = events.into_iter().fold(Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL, |all, one| all | one);
+    let events = [
+        Options::PTRACE_O_TRACEEXEC,
+        Options::PTRACE_O_TRACEFORK,
+        Options::PTRACE_O_TRACEVFORK,
+        Options::PTRACE_O_TRACECLONE,
+    ];
+    let how =
+        events.into_iter().fold(Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL, |all, one| all | one);
     ptrace::seize(supervisor, how).expect("the shell is traced");
     ptrace::interrupt(supervisor).expect("the shell stops");
     child.stdin.take().expect("a pipe").write_all(b"go\n").expect("the shell goes on");
@@ -100,7 +105,11 @@ fn trace(pod: &Pod, step: usize, contained: bool, moment: Option<Moment>, at_pol
             Ok(WaitStatus::StillAlive) => {
                 assert!(news.elapsed() < FOR_EVER, "step {step} waits for ever, at {moment:?}");
                 idle += 1;
-                if idle < 50 { std::thread::yield_now() } else { std::thread::sleep(Duration::from_micros(50)) }
+                if idle < 50 {
+                    std::thread::yield_now()
+                } else {
+                    std::thread::sleep(Duration::from_micros(50))
+                }
                 continue;
             }
             Ok(status) => status,
