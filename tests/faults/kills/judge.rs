@@ -128,7 +128,8 @@ fn fate(pod: &Pod, killed: Killed) -> Option<Fate> {
                     assert!(log.starts_with("WARN ") || log.contains(" WARN "), "{log}");
                     Some(Fate::Retried)
                 }
-                (End::Code(1), true) => {
+                // A step that does not wait has one attempt.
+                (End::Code(1), true) if step == 0 => {
                     let message = message(pod, step);
                     assert!(has(&message, "Reason", "ImageLookupFailed"), "{message:?}");
                     Some(Fate::Failed)

@@ -149,7 +149,8 @@ fn trace(pod: &Pod, step: usize, contained: bool, moment: Option<Moment>, at_pol
                             seen.made(made, process);
                         }
                     }
-                    libc::PTRACE_EVENT_EXEC => started = true,
+                    // The shell before it may have been about to start itself.
+                    libc::PTRACE_EVENT_EXEC => started |= name(pid) != "sh",
                     _ => {}
                 }
                 if seen.threads.contains_key(&pid) {
@@ -162,6 +163,11 @@ fn trace(pod: &Pod, step: usize, contained: bool, moment: Option<Moment>, at_pol
     }
     let calls = seen.processes.iter().map(|(_, calls)| *calls).collect();
     Traced { end: end.expect("the supervisor has ended"), calls, killed }
+}
+
+/// The name of a thread's program.
+fn name(pid: Pid) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
 }
 
 /// Whether a thread is about to sleep until something happens.
