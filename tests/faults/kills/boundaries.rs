@@ -17,8 +17,8 @@ const LANES: usize = 4;
 /// The step that is traced: it waits, looks its command up, and is waited for.
 const STEP: usize = 1;
 
-/// Of so many calls of each process one is tried, unless `FAULTS_ALL` asks for all.
-const SAMPLE: [usize; 4] = [2, 8, 12, 8];
+/// Of so many calls of each process one is tried, beside those that change something, unless `FAULTS_ALL` asks for all.
+const SAMPLE: [usize; 4] = [3, 12, 16, 10];
 
 /// Runs the traced step between one that has succeeded and one that waits.
 fn trial(image: &ShellImage, contained: bool, moment: Option<Moment>) -> (Traced, Option<Fate>) {
@@ -42,14 +42,33 @@ fn trial(image: &ShellImage, contained: bool, moment: Option<Moment>) -> (Traced
     })
 }
 
-/// Who a process is, by the order in which they are made.
+/// Who is killed, by the order in which the processes are made.
 fn victim(moment: Option<Moment>) -> Victim {
-    match moment.map_or(0, |moment| moment.process) {
-        0 => Victim::Supervisor,
-        1 => Victim::Lookup,
-        2 => Victim::Step,
-        _ => Victim::Grandchild,
+    match moment {
+        None | Some(Moment { whole: true, .. } | Moment { process: 0, .. }) => Victim::Supervisor,
+        Some(Moment { process: 1, .. }) => Victim::Lookup,
+        Some(Moment { process: 2, .. }) => Victim::Step,
+        Some(_) => Victim::Grandchild,
     }
+}
+
+/// The moments of a run that are tried. Where the lookup changes something, the container as a whole is killed too: nobody
+/// mends then what is left.
+fn moments(calls: &[Vec<bool>]) -> Vec<Moment> {
+    let every = std::env::var_os("FAULTS_ALL").is_some();
+    let mut moments = Vec::new();
+    for (process, calls) in calls.iter().enumerate() {
+        for (before, changes) in calls.iter().enumerate() {
+            let moment = Moment { process, call: before + 1, whole: false };
+            if every || *changes || moment.call % SAMPLE[process] == 0 {
+                moments.push(moment);
+            }
+            if process == 1 && (every || *changes) {
+                moments.push(Moment { whole: true, ..moment });
+            }
+        }
+    }
+    moments
 }
 
 #[test]
@@ -60,13 +79,8 @@ fn a_kill_before_any_system_call_leaves_the_next_step_released_or_told_and_every
     let image = ShellImage::new();
     let (whole, fate) = trial(&image, true, None);
     assert_eq!((whole.end, whole.killed, fate, whole.calls.len()), (End::Code(0), false, None, 4), "{whole:?}");
-    let every = std::env::var_os("FAULTS_ALL").is_some();
-    let moments = whole
-        .calls
-        .iter()
-        .enumerate()
-        .flat_map(|(process, calls)| (1..=*calls).map(move |call| Moment { process, call }));
-    let moments: Vec<Moment> = moments.filter(|moment| every || moment.call % SAMPLE[moment.process] == 0).collect();
+    let moments = moments(&whole.calls);
+    let made: Vec<usize> = whole.calls.iter().map(Vec::len).collect();
     let (next, late) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let met: Mutex<Vec<(Moment, Fate)>> = Mutex::default();
     std::thread::scope(|scope| {
@@ -76,7 +90,7 @@ fn a_kill_before_any_system_call_leaves_the_next_step_released_or_told_and_every
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some(&moment) = moments.get(number) else { break };
                     // Where the steps of a pod see each other's processes, nobody is PID 1 of its own.
-                    match trial(&image, number % 2 == 0, Some(moment)) {
+                    match trial(&image, moment.whole || number % 2 == 0, Some(moment)) {
                         (Traced { killed: true, .. }, Some(fate)) => met.lock().unwrap().push((moment, fate)),
                         // Runs differ by a call or two.
                         _ => drop(late.fetch_add(1, Ordering::Relaxed)),
@@ -88,14 +102,15 @@ fn a_kill_before_any_system_call_leaves_the_next_step_released_or_told_and_every
     let (met, late) = (met.into_inner().unwrap(), late.into_inner());
     let mut tally = Tally::default();
     met.iter().for_each(|(moment, fate)| tally.add(victim(Some(*moment)), *fate));
-    eprintln!("{:?} calls; of {} moments {late} did not come: {tally:?}", whole.calls, moments.len());
+    eprintln!("{made:?} calls; of {} moments {late} did not come: {tally:?}", moments.len());
     // A run that is kept waiting by others makes more calls than most.
     assert!(late * 2 < moments.len(), "{late} of {} moments did not come", moments.len());
     for fate in [Fate::Told, Fate::Reported, Fate::Retried, Fate::Failed] {
         assert!(tally.met(fate) > 0, "{fate:?}");
     }
     // Nobody can tell of one that is killed before it has said that it lives; it says so once it knows where, and for good.
-    let calls = |wanted: Fate| met.iter().filter(move |(_, fate)| *fate == wanted).map(|(moment, _)| moment.call);
+    let own = || met.iter().filter(|(moment, _)| moment.process == 0);
+    let calls = |wanted: Fate| own().filter(move |(_, fate)| *fate == wanted).map(|(moment, _)| moment.call);
     let (silent, told) = (calls(Fate::Unannounced).max().unwrap_or(0), calls(Fate::Told).min().unwrap());
     eprintln!("the supervisor says that it lives between its calls {silent} and {told}");
     assert!(silent < told, "{silent} {told}");

@@ -20,15 +20,40 @@ use super::pod::{End, FOR_EVER, Pod};
 pub struct Moment {
     pub process: usize,
     pub call: usize,
+    /// Whether the supervisor is killed then, and with it, in a namespace, all.
+    pub whole: bool,
 }
+
+/// The call by which the supervisor sleeps until something happens.
+#[cfg(target_arch = "x86_64")]
+const POLL: i64 = libc::SYS_poll;
+#[cfg(not(target_arch = "x86_64"))]
+const POLL: i64 = libc::SYS_ppoll;
+
+/// The calls that change something which others see.
+const CHANGES: &[i64] = &[
+    libc::SYS_fchmod,
+    libc::SYS_ftruncate,
+    libc::SYS_mkdirat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_unlinkat,
+    libc::SYS_write,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_mkdir,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_unlink,
+];
 
 /// What was seen.
 #[derive(Debug)]
 pub struct Traced {
     /// How the supervisor ended.
     pub end: End,
-    /// How many calls each process made.
-    pub calls: Vec<usize>,
+    /// The calls of each process, by whether they change what is on a disk, or in a pipe.
+    pub calls: Vec<Vec<bool>>,
     /// Whether the moment came.
     pub killed: bool,
 }
@@ -39,7 +64,7 @@ struct Seen {
     /// The number among the processes, by thread.
     threads: HashMap<Pid, usize>,
     /// Each process's own number, and its calls so far.
-    processes: Vec<(Pid, usize)>,
+    processes: Vec<(Pid, Vec<bool>)>,
     /// Threads that stopped before their making was told.
     early: HashSet<Pid>,
 }
@@ -47,7 +72,7 @@ struct Seen {
 impl Seen {
     fn made(&mut self, thread: Pid, process: Option<usize>) {
         let process = process.unwrap_or_else(|| {
-            self.processes.push((thread, 0));
+            self.processes.push((thread, Vec::new()));
             self.processes.len() - 1
         });
         self.threads.insert(thread, process);
@@ -126,14 +151,17 @@ fn trace(pod: &Pod, step: usize, contained: bool, moment: Option<Moment>, at_pol
                 let process = seen.threads[&pid];
                 let entered = ptrace::syscall_info(pid).is_ok_and(|info| info.op == libc::PTRACE_SYSCALL_INFO_ENTRY);
                 if started && entered {
+                    let number = call(pid);
                     let (leader, calls) = &mut seen.processes[process];
-                    *calls += 1;
-                    if moment == Some(Moment { process, call: *calls }) {
-                        killed = kill(*leader, Signal::SIGKILL).is_ok();
+                    calls.push(number.is_some_and(|number| CHANGES.contains(&number)));
+                    let (leader, calls) = (*leader, calls.len());
+                    if let Some(moment) = moment.filter(|moment| (moment.process, moment.call) == (process, calls)) {
+                        let victim = if moment.whole { supervisor } else { leader };
+                        killed = kill(victim, Signal::SIGKILL).is_ok();
                         // It has not made the call, and never will.
                         continue;
                     }
-                    if process == 0 && polls(pid) {
+                    if process == 0 && number == Some(POLL) {
                         at_poll();
                     }
                 }
@@ -161,7 +189,7 @@ fn trace(pod: &Pod, step: usize, contained: bool, moment: Option<Moment>, at_pol
             }
         }
     }
-    let calls = seen.processes.iter().map(|(_, calls)| *calls).collect();
+    let calls = seen.processes.into_iter().map(|(_, calls)| calls).collect();
     Traced { end: end.expect("the supervisor has ended"), calls, killed }
 }
 
@@ -170,11 +198,8 @@ fn name(pid: Pid) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
 }
 
-/// Whether a thread is about to sleep until something happens.
-fn polls(pid: Pid) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    const POLL: &str = "7 ";
-    #[cfg(not(target_arch = "x86_64"))]
-    const POLL: &str = "73 ";
-    std::fs::read_to_string(format!("/proc/{pid}/syscall")).is_ok_and(|call| call.starts_with(POLL))
+/// The number of the call that a thread is about to make.
+fn call(pid: Pid) -> Option<i64> {
+    let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
+    call.split(' ').next()?.parse().ok()
 }
