@@ -21,12 +21,15 @@ pub(super) fn write(metadata_dir: &Path, content: &str) -> Result<(), PostError>
     if let Err(source) = fs::create_dir_all(dir) {
         return Err(PostError::Directory { path, dir: dir.to_owned(), source });
     }
-    replace(dir, FILE.as_ref(), content.as_bytes(), Writers::All).map_err(|source| match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            PostError::Write { path, source }
-        }
-        _ => PostError::Create { path, source },
+    replace(dir, FILE.as_ref(), content.as_bytes(), Writers::All).map_err(|source| {
+        if is_full(&source) { PostError::Write { path, source } } else { PostError::Create { path, source } }
     })
+}
+
+/// Whether there was no room for the content.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 #[cfg(test)]

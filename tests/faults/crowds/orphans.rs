@@ -37,7 +37,7 @@ fn pid1(child: &Child) -> i32 {
     let mut found = 0;
     eventually("the container has started", || {
         found = only_child(child.id()).unwrap_or(0);
-        fs::read(format!("/proc/{found}/comm")).is_ok_and(|name| name == b"entrypoint\n")
+        fs::read(format!("/proc/{found}/comm")).is_ok_and(|name| name != b"unshare\n")
     });
     found
 }
