@@ -60,7 +60,7 @@ fn moments(calls: &[Vec<bool>]) -> Vec<Moment> {
     for (process, calls) in calls.iter().enumerate() {
         for (before, changes) in calls.iter().enumerate() {
             let moment = Moment { process, call: before + 1, whole: false };
-            if every || *changes || moment.call % SAMPLE[process] == 0 {
+            if every || *changes || moment.call.is_multiple_of(SAMPLE[process]) {
                 moments.push(moment);
             }
             if process == 1 && (every || *changes) {

@@ -149,13 +149,13 @@ fn fate(pod: &Pod, killed: Killed) -> Option<Fate> {
                 Some(Fate::Failed)
             }
             End::Code(255) if !tells_signals(step) => Some(Fate::Failed),
-            other => panic!("a killed step ended by {other:?}"),
+            End::Code(_) | End::Signal(_) => panic!("a killed step ended by {end:?}"),
         },
         Victim::Grandchild => match end {
             End::Code(0) => None,
             // The step's own word.
             End::Code(137) => Some(Fate::Failed),
-            other => panic!("a step whose child was killed ended by {other:?}"),
+            End::Code(_) | End::Signal(_) => panic!("a step whose child was killed ended by {end:?}"),
         },
     }
 }

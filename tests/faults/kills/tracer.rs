@@ -101,6 +101,7 @@ pub fn run(pod: &Pod, step: usize, contained: bool, moment: Option<Moment>, at_p
     })
 }
 
+#[allow(clippy::zombie_processes, reason = "whoever traces waits for all that is traced")]
 fn trace(pod: &Pod, step: usize, contained: bool, moment: Option<Moment>, at_poll: impl Fn()) -> Traced {
     let mut command = pod.command(step, true, &["/bin/sh", "-c", "read go; exec \"$@\" </dev/null", "sh"]);
     if contained {
@@ -131,9 +132,9 @@ fn trace(pod: &Pod, step: usize, contained: bool, moment: Option<Moment>, at_pol
                 assert!(news.elapsed() < FOR_EVER, "step {step} waits for ever, at {moment:?}");
                 idle += 1;
                 if idle < 50 {
-                    std::thread::yield_now()
+                    std::thread::yield_now();
                 } else {
-                    std::thread::sleep(Duration::from_micros(50))
+                    std::thread::sleep(Duration::from_micros(50));
                 }
                 continue;
             }
