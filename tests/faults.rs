@@ -22,8 +22,15 @@ mod images;
 mod kills;
 #[path = "support/oci.rs"]
 mod oci;
+#[path = "../examples/demo/registry.rs"]
+#[allow(unreachable_pub, reason = "shared with the demo")]
+mod registry;
+#[path = "support/schema.rs"]
+mod schema;
 #[path = "support/server.rs"]
 mod server;
+#[path = "faults/shell.rs"]
+mod shell;
 #[path = "support/skip.rs"]
 mod skip;
 #[path = "support/step.rs"]

@@ -15,9 +15,10 @@ mod skip;
 mod step;
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use entrypoint::step::alive::{Alive, lock_of};
@@ -109,6 +110,26 @@ fn a_supervisor_that_is_killed_while_it_waits_is_noticed() {
     let before = Step::new();
     let (first, child) = behind(&before);
     let second = behind(&first);
+    kill(child);
+    noticed(second, &first.path("out"));
+}
+
+#[test]
+fn a_supervisor_that_is_killed_while_its_log_takes_no_line_is_noticed() {
+    let first = Step::new();
+    let second = behind(&first);
+    let (_reader, writer) = std::io::pipe().unwrap();
+    // Full, and nobody reads it: what it has to say of its first argument must wait.
+    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).unwrap();
+    while (&writer).write(&[b'x'; 4096]).is_ok() {}
+    let child = Command::new(step::entrypoint())
+        .args(["-post_file".as_ref(), first.path("out").as_os_str()])
+        .args(["-termination_path".as_ref(), first.path("termination").as_os_str()])
+        .args(["-entrypoint", "/bin/true", "no flag", "--"])
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    waits(&child);
     kill(child);
     noticed(second, &first.path("out"));
 }

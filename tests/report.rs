@@ -81,6 +81,8 @@ fn the_post_file_comes_last_and_is_there_before_the_disk_is_waited_for() {
     pod.spec.report.metadata_dir = pod.path("");
     let inotify = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
     let events = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE;
+    // The exit code is given its name when it is whole.
+    let events = events | AddWatchFlags::IN_MOVED_TO;
     inotify.add_watch(pod.dir.path(), events).unwrap();
     let seen = || -> Vec<_> {
         let events = inotify.read_events().unwrap();
@@ -90,8 +92,8 @@ fn the_post_file_comes_last_and_is_there_before_the_disk_is_waited_for() {
     let left = pod.leave(&SUCCESS);
     let before = seen();
     let at = |name: &str, mask| before.iter().position(|event| *event == (name.to_owned(), mask)).unwrap();
-    assert!(at("termination", AddWatchFlags::IN_MODIFY) < at("exitCode", AddWatchFlags::IN_CREATE), "{before:?}");
-    assert!(at("exitCode", AddWatchFlags::IN_CLOSE_WRITE) < at("out", AddWatchFlags::IN_CREATE), "{before:?}");
+    assert!(at("termination", AddWatchFlags::IN_MODIFY) < at("exitCode", AddWatchFlags::IN_MOVED_TO), "{before:?}");
+    assert!(at("exitCode", AddWatchFlags::IN_MOVED_TO) < at("out", AddWatchFlags::IN_CREATE), "{before:?}");
     assert!(
         !before.contains(&("termination".to_owned(), AddWatchFlags::IN_CLOSE_WRITE)),
         "the message was closed before the post file was there: {before:?}"

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::go_path;
 use crate::sys::cause::Cause;
-use crate::sys::replace::replace;
+use crate::sys::replace::{Writers, replace};
 
 /// The name of the file, in the step's metadata directory.
 pub const FILE: &str = "image.json";
@@ -42,7 +42,7 @@ impl ImageFiles {
 }
 
 fn write(directory: &Path, name: &str, content: &str) -> Result<(), String> {
-    replace(directory, OsStr::new(name), content.as_bytes()).map_err(|error| {
+    replace(directory, OsStr::new(name), content.as_bytes(), Writers::Owner).map_err(|error| {
         let path = directory.join(name);
         format!("{path:?}, which says which image the step was, cannot be written: {}", Cause(&error))
     })

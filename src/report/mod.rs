@@ -9,6 +9,7 @@ mod budget;
 mod collected;
 pub mod compression;
 pub mod existing;
+mod exit_code;
 #[cfg(feature = "lookup")]
 pub mod image;
 pub mod image_files;
@@ -90,7 +91,7 @@ pub fn leave(
         started_at.unwrap_or_else(clock::now),
         to.compress,
     );
-    left.write_exit_code(&to.metadata_dir.join("exitCode"));
+    left.write_exit_code(&to.metadata_dir);
     left.write_post_file(to.post_file.as_deref());
     // Only a line of the log: the next step does not wait for it.
     if let Some(message) = &left.message
@@ -292,9 +293,9 @@ impl Left {
         }
     }
 
-    fn write_exit_code(&mut self, path: &Path) {
+    fn write_exit_code(&mut self, metadata_dir: &Path) {
         if let Some(content) = &self.exit_code_file
-            && let Err(error) = post::create(path, content)
+            && let Err(error) = exit_code::write(metadata_dir, content)
         {
             self.fail(chain(&error));
         }

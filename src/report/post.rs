@@ -1,13 +1,12 @@
-//! The files that tell the other steps of the pod how this one ended: its post file and `exitCode`.
+//! The file that tells the next step of the pod how this one ended: its post file.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::outcome::PostFile;
-use crate::sys::file;
 use crate::sys::lock;
 
 /// A file that could not be created. The text begins as Tekton's does.
@@ -52,15 +51,14 @@ pub(super) fn path(post_file: &Path, kind: PostFile) -> PathBuf {
     name.into()
 }
 
-/// Creates a file with this content (post files have none) and the directories above it. An existing one is emptied.
+/// Creates an empty file and the directories above it. An existing one is emptied.
 ///
 /// Modes are 0666 and 0777 less the umask, as with Tekton (`cmd/entrypoint/post_writer.go`). What the step put there to have
 /// us write elsewhere, or to wait, is replaced: a link, a second name of a file, a FIFO, a socket.
 ///
 /// # Errors
-/// [`PostError`] when the file does not stand there with its content afterwards. Half of it does not stand there either,
-/// unless that cannot be removed.
-pub(super) fn create(path: &Path, content: &str) -> Result<(), PostError> {
+/// [`PostError`] when the file does not stand there afterwards.
+fn create(path: &Path) -> Result<(), PostError> {
     let subject = || path.to_owned();
     let opened = match (emptied(path), path.parent()) {
         // Only now: a disk that fails may refuse to make what is there.
@@ -74,11 +72,8 @@ pub(super) fn create(path: &Path, content: &str) -> Result<(), PostError> {
         }
         (opened, _) => opened,
     };
-    let mut file = opened.map_err(|source| PostError::Create { path: subject(), source })?;
-    file.write_all(content.as_bytes()).map_err(|source| {
-        file::take_back(path, &file, None);
-        PostError::Write { path: subject(), source }
-    })
+    opened.map_err(|source| PostError::Create { path: subject(), source })?;
+    Ok(())
 }
 
 /// Creates the post file of this kind. Where nothing new can be made, because the disk is full, the lock that was made
@@ -88,7 +83,7 @@ pub(super) fn create(path: &Path, content: &str) -> Result<(), PostError> {
 /// [`PostError`] when neither is possible.
 pub(super) fn release(post_file: &Path, kind: PostFile) -> Result<PathBuf, PostError> {
     let path = path(post_file, kind);
-    create(&path, "").or_else(|error| {
+    create(&path).or_else(|error| {
         let full = matches!(error.cause().kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         if full && fs::rename(lock::of(post_file), &path).is_ok() { Ok(()) } else { Err(error) }
     })?;
@@ -146,11 +141,11 @@ mod tests {
     fn a_post_file_is_empty_and_its_directories_are_made() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("run/0/out");
-        create(&path(&file, PostFile::Success), "").unwrap();
+        create(&path(&file, PostFile::Success)).unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"");
 
         fs::write(&file, "something old").unwrap();
-        create(&file, "").unwrap();
+        create(&file).unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"");
     }
 
@@ -163,20 +158,11 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_code_stands_there_without_a_newline() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("exitCode");
-        fs::write(&file, "a longer content").unwrap();
-        create(&file, "-1").unwrap();
-        assert_eq!(fs::read(&file).unwrap(), b"-1");
-    }
-
-    #[test]
     fn a_file_in_the_way_of_a_directory_is_named() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("run"), "").unwrap();
         let file = dir.path().join("run/0/out");
-        let error = create(&file, "").unwrap_err();
+        let error = create(&file).unwrap_err();
         let parent = dir.path().join("run/0");
         assert_eq!(error.to_string(), format!("Creating {file:?}: making the directory {parent:?}"));
         assert!(error.source().unwrap().to_string().starts_with("Not a directory"), "{error:?}");
@@ -185,7 +171,7 @@ mod tests {
     #[test]
     fn a_directory_in_the_way_of_the_file_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let error = create(dir.path(), "").unwrap_err();
+        let error = create(dir.path()).unwrap_err();
         assert_eq!(error.to_string(), format!("Creating {:?}", dir.path()));
         assert!(error.source().unwrap().to_string().starts_with("Is a directory"), "{error:?}");
     }
@@ -193,7 +179,7 @@ mod tests {
     #[test]
     fn what_would_lead_elsewhere_or_make_us_wait_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("exitCode");
+        let file = dir.path().join("out");
         let elsewhere = dir.path().join("elsewhere");
         let is_nothing = dir.path().join("nothing");
         let plant: [&dyn Fn(); 5] = [
@@ -206,24 +192,17 @@ mod tests {
         fs::write(&elsewhere, "as it was").unwrap();
         for plant in plant {
             plant();
-            create(&file, "0").unwrap();
+            create(&file).unwrap();
             assert!(file.symlink_metadata().unwrap().is_file());
-            assert_eq!((fs::read(&file).unwrap(), fs::read(&elsewhere).unwrap()), (b"0".into(), b"as it was".into()));
+            assert_eq!((fs::read(&file).unwrap(), fs::read(&elsewhere).unwrap()), (vec![], b"as it was".into()));
             fs::remove_file(&file).unwrap();
         }
         assert!(!is_nothing.exists());
         // A reader makes it possible to open a FIFO.
         nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&file).unwrap();
-        create(&file, "0").unwrap();
-        assert_eq!(fs::read(&file).unwrap(), b"0");
+        create(&file).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"");
         drop(reader);
-    }
-
-    #[test]
-    fn content_that_cannot_be_written_is_an_error() {
-        let error = create(Path::new("/dev/full"), "0").unwrap_err();
-        assert_eq!(error.to_string(), "Creating \"/dev/full\": writing its content");
-        assert!(error.source().unwrap().to_string().starts_with("No space left on device"), "{error:?}");
     }
 }

@@ -22,8 +22,8 @@ use crate::sys::signals::Signals;
 /// Runs a step, and returns the exit code of the process.
 pub(super) fn run(spec: &StepSpec, host: &Host, signals: io::Result<Signals>) -> u8 {
     report_panics(spec, host);
-    // Before anything else is written: the room that this takes is the post file's. Where there can be no sign, later steps
-    // wait as they do behind Tekton's own.
+    // Before anything that may take time, or room on a disk: behind a process that is killed unannounced, later steps wait for
+    // ever, and the lock can become the post file. Where there can be no sign, they wait as they do behind Tekton's own.
     let alive = spec.report.post_file.as_deref().and_then(|post_file| Alive::announce(post_file).ok());
     let refused = |alive: Option<Alive>, code| {
         if let Some(alive) = alive {

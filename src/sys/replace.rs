@@ -14,15 +14,24 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 /// How many names for the new file are tried: others were left behind by processes that were killed.
 const NAMES: u32 = 16;
 
-/// Writes a file of this name into a directory. It appears complete or not at all, with the mode 0644 less the umask, and
-/// takes the place of a file, link, FIFO or socket. `directory` may be a link; `name` is one name without slashes.
+/// Who may write to the new file, less the umask. Everybody may read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writers {
+    /// Its owner: 0644.
+    Owner,
+    /// Everybody: 0666.
+    All,
+}
+
+/// Writes a file of this name into a directory. It appears complete or not at all, and takes the place of a file, link, FIFO
+/// or socket. `directory` may be a link; `name` is one name without slashes.
 ///
 /// # Errors
 /// Those of the system: there is no such directory, it may not be written or is full, or a directory has the name.
-pub fn replace(directory: &Path, name: &OsStr, content: &[u8]) -> io::Result<()> {
+pub fn replace(directory: &Path, name: &OsStr, content: &[u8], writers: Writers) -> io::Result<()> {
     // Everything goes through the one directory, also when its name leads elsewhere meanwhile.
     let directory = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(directory)?;
-    let (mut file, new) = create(&directory, name)?;
+    let (mut file, new) = create(&directory, name, writers)?;
     let placed = file.write_all(content).and_then(|()| Ok(renameat(&directory, new.as_str(), &directory, name)?));
     placed.inspect_err(|_| {
         let _ = unlinkat(&directory, new.as_str(), UnlinkatFlags::NoRemoveDir);
@@ -30,9 +39,12 @@ pub fn replace(directory: &Path, name: &OsStr, content: &[u8]) -> io::Result<()>
 }
 
 /// Makes a new file beside the one that it will replace.
-fn create(directory: &File, name: &OsStr) -> io::Result<(File, String)> {
+fn create(directory: &File, name: &OsStr, writers: Writers) -> io::Result<(File, String)> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH;
+    let mode = Mode::from_bits_truncate(match writers {
+        Writers::Owner => 0o644,
+        Writers::All => 0o666,
+    });
     let mut refused = Errno::EEXIST;
     for n in 0..NAMES {
         // No number of a process: in every container the first has the same.
@@ -59,7 +71,7 @@ mod tests {
     const NAME: &str = "image.json";
 
     fn put(directory: &Path, content: &str) -> io::Result<()> {
-        replace(directory, OsStr::new(NAME), content.as_bytes())
+        replace(directory, OsStr::new(NAME), content.as_bytes(), Writers::Owner)
     }
 
     /// The names in a directory.

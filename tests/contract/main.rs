@@ -36,7 +36,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use step::{Ended, Step};
+use step::Ended;
 use tekton::in_tekton;
 
 /// The entry that every message has.
