@@ -7,19 +7,19 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, renameat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// How many names for the new file are tried: others were left behind by processes that were killed.
 const NAMES: u32 = 16;
 
-/// Who may write to the new file, less the umask. Everybody may read it.
+/// Who may write to the new file, less the umask. Everybody may read it, less the umask too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writers {
     /// Its owner: 0644.
     Owner,
-    /// Everybody: 0666.
+    /// Everybody: 0666. Where it replaces a file, whoever may write to that one: it is as if that had been written.
     All,
 }
 
@@ -32,6 +32,13 @@ pub fn replace(directory: &Path, name: &OsStr, content: &[u8], writers: Writers)
     // Everything goes through the one directory, also when its name leads elsewhere meanwhile.
     let directory = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(directory)?;
     let (mut file, new) = create(&directory, name, writers)?;
+    if writers == Writers::All
+        && let Ok(found) = fstatat(&directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+        && SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
+    {
+        // Without it the file is a new one like any other.
+        let _ = fchmod(&file, Mode::from_bits_truncate(found.st_mode & 0o777));
+    }
     let placed = file.write_all(content).and_then(|()| Ok(renameat(&directory, new.as_str(), &directory, name)?));
     placed.inspect_err(|_| {
         let _ = unlinkat(&directory, new.as_str(), UnlinkatFlags::NoRemoveDir);
@@ -64,7 +71,7 @@ fn create(directory: &File, name: &OsStr, writers: Writers) -> io::Result<(File,
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
 
@@ -110,6 +117,19 @@ mod tests {
         symlink(&own, dir.path().join("link")).unwrap();
         put(&dir.path().join("link"), "newer").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "newer");
+    }
+
+    #[test]
+    fn what_everybody_may_write_to_keeps_the_mode_that_it_had() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
+        for (writers, expected) in [(Writers::All, 0o600), (Writers::Owner, 0o644)] {
+            fs::write(&path, "").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o4600)).unwrap();
+            replace(dir.path(), OsStr::new(NAME), b"new", writers).unwrap();
+            assert_eq!(mode(), expected, "{writers:?}");
+        }
     }
 
     #[test]
