@@ -239,8 +239,9 @@ fn proxies(data: &[u8]) {
         assert_eq!(format!("{password:?}"), "Secret(redacted)");
     }
     // With a password in it a proxy is told without.
-    if let Some((scheme, rest)) =
-        https.split_once("://").filter(|_| !https.contains(['@', '\\']) && ![https, http].concat().contains(PASSWORD))
+    if let Some((scheme, rest)) = https
+        .split_once("://")
+        .filter(|_| !https.contains(['@', '\\']) && ![https, http].concat().to_lowercase().contains(PASSWORD))
     {
         match read(&format!("{scheme}://ann:{PASSWORD}@{rest}"), "") {
             Ok(settings) => {

@@ -17,6 +17,7 @@ mod step;
 mod subcommand;
 mod value;
 
+use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
@@ -137,11 +138,17 @@ fn read(args: &[OsString], built: Built) -> Result<Invocation, Fault> {
         None => {}
     }
     let (ours, steps) = grammar::cut(args);
-    // Made in every step before it waits, so never twice: nothing else takes as long.
-    let command = flags::command();
-    let (settings, end) = grammar::scan(ours, |name| flags::kind(&command, name));
+    // Made when it is needed, and never twice: nothing else takes as long before a step waits.
+    let command = OnceCell::new();
+    let (settings, end) = grammar::scan(ours, |name| flags::kind(command.get_or_init(flags::command), name));
+    // What places the program in a pod is called without flags, often from a disk that has yet to be read.
+    if let (End::Positionals(positionals), []) = (&end, &settings[..])
+        && let Some(Ok(setup)) = subcommand::setup(positionals)
+    {
+        return Ok(Invocation::Setup(setup));
+    }
     // Go sets each flag as it comes: a bad value is found before whatever is wrong behind it.
-    let matches = flags::matches(command, &settings)?;
+    let matches = flags::matches(command.into_inner().unwrap_or_else(flags::command), &settings)?;
     let positionals = match end {
         End::Positionals(positionals) => positionals,
         End::Help => return Ok(help()),
