@@ -85,6 +85,9 @@ pub enum ResolveError {
     },
 }
 
+/// What hosts files call this machine wherever they come from, kubelet for one.
+const EVERYWHERE: [&str; 3] = ["ip6-localhost", "ip6-loopback", "localhost.localdomain"];
+
 /// Says of an address which kind it is, if name servers are not believed when they answer with it.
 pub type Refused = fn(IpAddr) -> Option<&'static str>;
 
@@ -118,7 +121,7 @@ impl Names {
     }
 
     /// The same, but name servers are not believed when they answer with one of these addresses. The hosts file is: it is
-    /// the pod's.
+    /// the pod's, but for what stands in each.
     pub(super) fn refusing(&self, refused: Refused) -> Self {
         Self { refused, ..self.clone() }
     }
@@ -131,7 +134,8 @@ impl Names {
         let (known, servers, name) = (self.known(name), self.servers.clone(), name.to_owned());
         let refused = self.refused;
         async move {
-            if !known.is_empty() {
+            let is_everywhere = EVERYWHERE.contains(&name.trim_end_matches('.').to_ascii_lowercase().as_str());
+            if !known.is_empty() && !(is_everywhere && known.iter().any(|address| refused(*address).is_some())) {
                 return Ok(known);
             }
             let found = ask(servers, name.clone(), LIMIT).await?;
@@ -251,6 +255,21 @@ mod tests {
         assert_eq!(names.known("registry.example"), addresses(&["10.0.0.1", "::2"]));
         assert_eq!(names.known("registry"), addresses(&["10.0.0.1"]));
         assert_eq!(names.known("late"), addresses(&[]));
+    }
+
+    #[test]
+    fn the_names_that_every_hosts_file_has_for_this_machine_are_nobodys_choice() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let hosts = b"127.0.0.1 localhost storage.example\n::1 localhost ip6-localhost ip6-loopback\n";
+        // No name server: what is not taken from the hosts file is not found.
+        let names = names(b"", hosts);
+        let refusing = names.refusing(|address| address.is_loopback().then_some("loopback"));
+        for name in ["ip6-localhost", "IP6-loopback."] {
+            assert_eq!(runtime.block_on(names.addresses(name)).expect(name), addresses(&["::1"]));
+            assert!(runtime.block_on(refusing.addresses(name)).is_err(), "{name}");
+        }
+        // Whoever wrote that one meant it.
+        assert!(runtime.block_on(refusing.addresses("storage.example")).is_ok());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The file that tells the next step of the pod how this one ended: its post file.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -72,8 +72,7 @@ fn create(path: &Path) -> Result<(), PostError> {
         }
         (opened, _) => opened,
     };
-    opened.map_err(|source| PostError::Create { path: subject(), source })?;
-    Ok(())
+    opened.map_err(|source| PostError::Create { path: subject(), source })
 }
 
 /// Creates the post file of this kind. Where nothing new can be made, because the disk is full, the lock that was made
@@ -98,35 +97,44 @@ impl PostError {
     }
 }
 
-/// An empty file of this name, or the device.
-fn emptied(path: &Path) -> io::Result<File> {
+/// An empty file of this name, the device, or one of our streams.
+fn emptied(path: &Path) -> io::Result<()> {
     own(path).or_else(|error| match error.raw_os_error() {
-        // A link; a FIFO that nobody reads, or a socket.
+        // `/dev/stdout`, for example, which the whole container would miss.
+        Some(libc::ELOOP) if is_stream(path) => Ok(()),
+        // Another link; a FIFO that nobody reads, or a socket.
         Some(libc::ELOOP | libc::ENXIO) => replaced(path),
         _ => Err(error),
     })
 }
 
+/// Whether a link is the kernel's own for one of the three streams that every process has, or leads to that: it is there for
+/// whoever looks, whatever stands behind it.
+fn is_stream(path: &Path) -> bool {
+    let is_kernels =
+        |link: &Path| ["/proc/self/fd/0", "/proc/self/fd/1", "/proc/self/fd/2"].map(Path::new).contains(&link);
+    is_kernels(path) || fs::read_link(path).is_ok_and(|text| is_kernels(&text))
+}
+
 /// The file of this very name, empty, or the device.
-fn own(path: &Path) -> io::Result<File> {
+fn own(path: &Path) -> io::Result<()> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().write(true).create(true).truncate(false).custom_flags(flags).open(path)?;
     let found = file.metadata()?;
     if found.file_type().is_char_device() {
-        return Ok(file);
+        return Ok(());
     }
     if !found.is_file() || found.nlink() > 1 {
         return replaced(path);
     }
-    file.set_len(0)?;
-    Ok(file)
+    file.set_len(0)
 }
 
 /// A new file in the place of what has the name.
-fn replaced(path: &Path) -> io::Result<File> {
+fn replaced(path: &Path) -> io::Result<()> {
     // Whoever looks for it in between finds nothing there, as before it was written.
     fs::remove_file(path)?;
-    OpenOptions::new().write(true).create_new(true).open(path)
+    OpenOptions::new().write(true).create_new(true).open(path).map(drop)
 }
 
 #[cfg(test)]
@@ -204,5 +212,21 @@ mod tests {
         create(&file).unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"");
         drop(reader);
+    }
+
+    #[test]
+    fn our_own_streams_are_there_and_are_left_as_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        // As `/dev/stdout` is one, which would be missed.
+        let link = dir.path().join("stdout");
+        symlink("/proc/self/fd/1", &link).unwrap();
+        for stream in [&link, Path::new("/proc/self/fd/1")] {
+            create(stream).unwrap();
+            assert!(stream.is_symlink());
+        }
+        // Not one of the three, which every process has.
+        symlink("/proc/self/fd/1000", dir.path().join("other")).unwrap();
+        create(&dir.path().join("other")).unwrap();
+        assert!(!dir.path().join("other").is_symlink());
     }
 }

@@ -30,7 +30,8 @@ pub enum Writers {
 /// Those of the system: there is no such directory, it may not be written or is full, or a directory has the name.
 pub fn replace(directory: &Path, name: &OsStr, content: &[u8], writers: Writers) -> io::Result<()> {
     // Everything goes through the one directory, also when its name leads elsewhere meanwhile.
-    let directory = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(directory)?;
+    // It need not be readable for that.
+    let directory = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_PATH).open(directory)?;
     let (mut file, new) = create(&directory, name, writers)?;
     if writers == Writers::All
         && let Ok(found) = fstatat(&directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)
@@ -130,6 +131,21 @@ mod tests {
             replace(dir.path(), OsStr::new(NAME), b"new", writers).unwrap();
             assert_eq!(mode(), expected, "{writers:?}");
         }
+    }
+
+    #[test]
+    fn a_directory_that_may_be_written_and_not_read_is_enough() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o733)).unwrap();
+        // SAFETY: numbers only. It holds for this thread alone, and root's rights over files go with it.
+        let own = unsafe { libc::setfsuid(4711) };
+        if own != 0 {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o300)).unwrap();
+        }
+        put(dir.path(), "new").unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join(NAME)).unwrap(), "new");
+        // SAFETY: as above.
+        unsafe { libc::setfsuid(own.cast_unsigned()) };
     }
 
     #[test]
