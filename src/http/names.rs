@@ -135,7 +135,8 @@ impl Names {
         let refused = self.refused;
         async move {
             let is_everywhere = EVERYWHERE.contains(&name.trim_end_matches('.').to_ascii_lowercase().as_str());
-            if !known.is_empty() && !(is_everywhere && known.iter().any(|address| refused(*address).is_some())) {
+            let is_believed = !is_everywhere || known.iter().all(|address| refused(*address).is_none());
+            if !known.is_empty() && is_believed {
                 return Ok(known);
             }
             let found = ask(servers, name.clone(), LIMIT).await?;

@@ -127,7 +127,8 @@ fn own(path: &Path) -> io::Result<()> {
     if !found.is_file() || found.nlink() > 1 {
         return replaced(path);
     }
-    file.set_len(0)
+    // A new one is as it should be: a failure at it would be told beside the success that it stands for.
+    if found.len() > 0 { file.set_len(0) } else { Ok(()) }
 }
 
 /// A new file in the place of what has the name.
