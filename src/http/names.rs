@@ -134,8 +134,10 @@ impl Names {
         let (known, servers, name) = (self.known(name), self.servers.clone(), name.to_owned());
         let refused = self.refused;
         async move {
-            let is_everywhere = EVERYWHERE.contains(&name.trim_end_matches('.').to_ascii_lowercase().as_str());
-            if !known.is_empty() && !(is_everywhere && known.iter().any(|address| refused(*address).is_some())) {
+            let plain = name.trim_end_matches('.').to_ascii_lowercase();
+            let refuses = || known.iter().any(|address| refused(*address).is_some());
+            let meant = !(EVERYWHERE.contains(&plain.as_str()) && refuses());
+            if meant && !known.is_empty() {
                 return Ok(known);
             }
             let found = ask(servers, name.clone(), LIMIT).await?;
