@@ -4,9 +4,10 @@
 //!
 //! 1. [`sys::signals`] blocks every signal, before anything can start a child.
 //! 2. [`cli`] turns argv into an [`cli::Invocation`]; a usage error leaves by the exit door too.
-//! 3. [`setup::credentials`] puts the credentials of the flags where git and docker look for them.
-//! 4. [`run`] reads the when expressions, creates the step's directories, has [`step::alive`] lock a file beside the post
-//!    file, and forks the [`lookup`] child, if the step's command is to be asked of a registry: it works while the step waits.
+//! 3. [`step::alive`] locks a file beside the post file, by which later steps see that this one lives. Then
+//!    [`setup::credentials`] puts the credentials of the flags where git and docker look for them.
+//! 4. [`run`] reads the when expressions, creates the step's directories, and forks the [`lookup`] child, if the step's
+//!    command is to be asked of a registry: it works while the step waits.
 //! 5. [`step::wait`] waits for the files by which the previous step reports its end, and with [`step::predecessor`] notices
 //!    one that died without a report. A child waits for the [`endpoints`] that must answer, if there are any. With a
 //!    [`step::breakpoint`] before the step, a person is waited for too.

@@ -1,5 +1,6 @@
 //! Every flag, once: name, value, help and default, as a clap command that both parsing and help read.
 
+use std::cell::OnceCell;
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
 
@@ -16,6 +17,8 @@ use crate::spec::LookupSpec;
 pub(super) const POST_FILE: &str = "post_file";
 /// The flag of the termination message file, which is needed even when the others cannot be read.
 pub(super) const TERMINATION_PATH: &str = "termination_path";
+/// The flag that makes a step look up its command.
+const IMAGE: &str = "image";
 /// Where Tekton's entrypoint asks for a key without a flag.
 const SPIRE_AGENT: &str = "unix:///spiffe-workload-api/spire-agent.sock";
 /// Where the termination message goes without a flag.
@@ -75,7 +78,7 @@ fn what_runs() -> [Arg; 8] {
             "The program of the step. Without it and without -image, the environment variable TEKTON_PLATFORM_COMMANDS \
              says what to run.\nExample: -entrypoint /bin/sh -- -c 'make all'",
         ),
-        valued("image", "REFERENCE", value::text).help(
+        valued(IMAGE, "REFERENCE", value::text).help(
             "Run what this image would have run: its ENTRYPOINT, else its CMD, asked of its registry while the step \
              waits. Not together with -entrypoint.\nExample: -image registry.example.com/team/tool:1.2 -- --verbose",
         ),
@@ -364,9 +367,45 @@ fn boolean(flag: &'static str) -> Arg {
     Arg::new(flag).long(flag).action(ArgAction::Set).num_args(0..=1).require_equals(true).value_parser(parser)
 }
 
+/// The definitions of a step's flags, made as far as they are asked for: nothing else takes as long before a step waits.
+#[derive(Default)]
+pub(super) struct OfStep {
+    step: OnceCell<Vec<Arg>>,
+    lookup: OnceCell<Vec<Arg>>,
+}
+
+impl OfStep {
+    /// Whether a flag exists, and how it takes its value.
+    pub(super) fn kind(&self, flag: &str) -> Option<Kind> {
+        kind_among(self.step.get_or_init(of_step), flag)
+            .or_else(|| kind_among(self.lookup.get_or_init(of_lookup), flag))
+    }
+
+    /// The settings as typed values. Without an image, and without any flag of the lookup, these are not among them.
+    pub(super) fn matches(self, settings: &[Setting<'_>]) -> Result<ArgMatches, Refused> {
+        if settings.iter().any(|setting| setting.name == IMAGE) {
+            self.lookup.get_or_init(of_lookup);
+        }
+        let step = self.step.into_inner().unwrap_or_else(of_step);
+        matches(bare().args(step).args(self.lookup.into_inner().unwrap_or_default()), settings)
+    }
+}
+
+fn of_step() -> Vec<Arg> {
+    what_runs().into_iter().chain(turn()).chain(end()).chain(credentials()).collect()
+}
+
+fn of_lookup() -> Vec<Arg> {
+    lookup().into_iter().chain(sources()).chain(places()).chain(which()).collect()
+}
+
 /// Whether a flag exists, and how it takes its value.
 pub(super) fn kind(command: &Command, flag: &str) -> Option<Kind> {
-    let arg = command.get_arguments().find(|arg| arg.get_long() == Some(flag))?;
+    kind_among(command.get_arguments(), flag)
+}
+
+fn kind_among<'a>(args: impl IntoIterator<Item = &'a Arg>, flag: &str) -> Option<Kind> {
+    let arg = args.into_iter().find(|arg| arg.get_long() == Some(flag))?;
     let optional = arg.get_num_args().is_some_and(|range| range.min_values() == 0);
     Some(if optional { Kind::Boolean } else { Kind::Valued })
 }
@@ -417,6 +456,21 @@ mod tests {
         for flag in ["entry", "help", "h", "version", "V", ""] {
             assert_eq!(kind(&command, flag), None, "{flag}");
         }
+    }
+
+    #[test]
+    fn a_step_knows_all_flags_and_defines_those_of_the_lookup_where_one_is_given() {
+        for arg in command().get_arguments() {
+            let name = arg.get_id().as_str();
+            assert_eq!(OfStep::default().kind(name), kind(&command(), name), "{name}");
+        }
+        let set = |name: &'static str| {
+            let (defined, value) = (OfStep::default(), OsString::from("true"));
+            defined.kind(name);
+            defined.matches(&[Setting { name, value: &value }]).unwrap()
+        };
+        let knows = |name| set(name).try_contains_id("image_lookup_timeout").is_ok();
+        assert_eq!(["on_error", "image", "image_pin_strict"].map(knows), [false, true, true]);
     }
 
     #[test]

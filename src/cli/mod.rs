@@ -17,13 +17,12 @@ mod step;
 mod subcommand;
 mod value;
 
-use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Command};
 
-use self::flags::{DEFAULT_TERMINATION_PATH, POST_FILE, Refused, TERMINATION_PATH};
+use self::flags::{DEFAULT_TERMINATION_PATH, OfStep, POST_FILE, Refused, TERMINATION_PATH};
 use self::grammar::{End, SyntaxFault};
 use self::step::{Built, StepFault, not_empty};
 use self::subcommand::{ForPeople, Form, OfImage, SubcommandFault};
@@ -118,8 +117,8 @@ fn parse_with(argv: &[OsString], built: Built) -> Result<Invocation, UsageError>
             return UsageError { message: chain(fault.as_ref()), post_file: None, termination_path: None };
         }
         let (ours, _) = grammar::cut(args);
-        let command = flags::command();
-        let last = |flag| grammar::last_value(ours, |name| flags::kind(&command, name), flag).map(PathBuf::from);
+        let defined = OfStep::default();
+        let last = |flag| grammar::last_value(ours, |name| defined.kind(name), flag).map(PathBuf::from);
         UsageError {
             message: chain(&fault),
             post_file: last(POST_FILE).and_then(not_empty),
@@ -138,9 +137,8 @@ fn read(args: &[OsString], built: Built) -> Result<Invocation, Fault> {
         None => {}
     }
     let (ours, steps) = grammar::cut(args);
-    // Made when it is needed, and never twice: nothing else takes as long before a step waits.
-    let command = OnceCell::new();
-    let (settings, end) = grammar::scan(ours, |name| flags::kind(command.get_or_init(flags::command), name));
+    let defined = OfStep::default();
+    let (settings, end) = grammar::scan(ours, |name| defined.kind(name));
     // What places the program in a pod is called without flags, often from a disk that has yet to be read.
     if let (End::Positionals(positionals), []) = (&end, &settings[..])
         && let Some(Ok(setup)) = subcommand::setup(positionals)
@@ -148,7 +146,7 @@ fn read(args: &[OsString], built: Built) -> Result<Invocation, Fault> {
         return Ok(Invocation::Setup(setup));
     }
     // Go sets each flag as it comes: a bad value is found before whatever is wrong behind it.
-    let matches = flags::matches(command.into_inner().unwrap_or_else(flags::command), &settings)?;
+    let matches = defined.matches(&settings)?;
     let positionals = match end {
         End::Positionals(positionals) => positionals,
         End::Help => return Ok(help()),

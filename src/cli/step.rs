@@ -73,7 +73,8 @@ pub(super) fn step(
     let breakpoint_on_failure = flags.remove_one("breakpoint_on_failure").unwrap_or_default();
     let termination_path: PathBuf = flags.remove_one(TERMINATION_PATH).unwrap_or_default();
     let command = command(&mut flags, built, &credentials, &termination_path)?;
-    let image_result = flags.remove_one::<Option<String>>("image_report_result").flatten();
+    // Not even defined where nothing of a lookup was given.
+    let image_result = flags.try_remove_one::<Option<String>>("image_report_result").ok().flatten().flatten();
     if image_result.is_some() && !matches!(command, CommandSource::Image(_)) {
         return Err(StepFault::NoImageToReport);
     }
