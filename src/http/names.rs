@@ -134,9 +134,10 @@ impl Names {
         let (known, servers, name) = (self.known(name), self.servers.clone(), name.to_owned());
         let refused = self.refused;
         async move {
-            let is_everywhere = EVERYWHERE.contains(&name.trim_end_matches('.').to_ascii_lowercase().as_str());
-            let is_believed = !is_everywhere || known.iter().all(|address| refused(*address).is_none());
-            if !known.is_empty() && is_believed {
+            let plain = name.trim_end_matches('.').to_ascii_lowercase();
+            let refuses = || known.iter().any(|address| refused(*address).is_some());
+            let meant = !(EVERYWHERE.contains(&plain.as_str()) && refuses());
+            if meant && !known.is_empty() {
                 return Ok(known);
             }
             let found = ask(servers, name.clone(), LIMIT).await?;

@@ -1,5 +1,5 @@
 //! The sign by which later steps see that this one's process lives: a locked file beside its post file, or, where none can
-//! be made, the directory that both were to stand in, locked itself.
+//! be made, a lock on the post file's name in the directory that both were to stand in.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::wait::SAFETY_POLL;
 use crate::sys::lock::{self, Lock};
 
-/// How long a directory is locked at least, unless there is a post file: as long as the steps that wait need to see it.
+/// How long a name is locked at least, unless there is a post file: as long as the steps that wait need to see it.
 /// Nothing wakes them for it.
 const SEEN: Duration = SAFETY_POLL.saturating_mul(2);
 
@@ -18,11 +18,6 @@ const SEEN: Duration = SAFETY_POLL.saturating_mul(2);
 #[must_use]
 pub fn lock_of(post_file: &Path) -> PathBuf {
     lock::of(post_file)
-}
-
-/// The directory that is locked where that file cannot be made.
-pub(super) fn directory_of(post_file: &Path) -> &Path {
-    post_file.parent().unwrap_or(Path::new("/"))
 }
 
 /// A name with something appended to it as a whole.
@@ -40,33 +35,32 @@ pub(super) fn with(file: &Path, suffix: &str) -> PathBuf {
 pub struct Alive {
     post_file: PathBuf,
     _lock: Lock,
-    /// Until when a directory stays locked.
+    /// Until when a name in a directory stays locked.
     until: Option<Instant>,
 }
 
 impl Alive {
     /// Announces the process beside its post file, in a directory that is made as for the post file itself.
     ///
-    /// On a disk that is full or read-only the directory itself is the sign. The file, if there is one, has more to it: it can
+    /// On a disk that is full or read-only the directory bears the sign. The file, if there is one, has more to it: it can
     /// become the post file later, for which there may be no room then.
     ///
     /// # Errors
     /// When there is nothing to be locked. The step is none the worse for it: those who wait for it do so as they wait for
     /// Tekton's own entrypoint.
     pub fn announce(post_file: &Path) -> io::Result<Self> {
-        let made = directory_of(post_file);
-        let made = if made.as_os_str().is_empty() { Ok(()) } else { fs::create_dir_all(made) };
+        let made = post_file.parent().map_or(Ok(()), fs::create_dir_all);
         let (lock, until) = match made.and_then(|()| lock::hold(&lock_of(post_file))) {
             Ok(lock) => (lock, None),
             Err(error) => {
-                let lock = lock::hold_directory(directory_of(post_file)).map_err(|_| error)?;
+                let lock = lock::hold_name(post_file).map_err(|_| error)?;
                 (lock, Instant::now().checked_add(SEEN))
             }
         };
         Ok(Self { post_file: post_file.to_owned(), _lock: lock, until })
     }
 
-    /// Lets go of it when there is nothing left to do: a directory only once the steps that wait have seen it, unless there is
+    /// Lets go of it when there is nothing left to do: of a name only once the steps that wait have seen it, unless there is
     /// a post file to be seen.
     pub fn end(self) {
         if let Some(until) = self.until.filter(|_| !is_reported(&self.post_file)) {
@@ -129,10 +123,10 @@ mod tests {
         // In the way of the file.
         fs::create_dir(lock_of(&post_file)).unwrap();
         let alive = Alive::announce(&post_file).unwrap();
-        assert_eq!((alive.until.is_some(), lock::look_at_directory(dir.path())), (true, Sight::Held));
+        assert_eq!((alive.until.is_some(), lock::look_at_name(&post_file)), (true, Sight::Held));
         fs::write(&post_file, "").unwrap();
         alive.end();
-        assert_eq!(lock::look_at_directory(dir.path()), Sight::Free);
+        assert_eq!(lock::look_at_name(&post_file), Sight::Free);
     }
 
     #[test]

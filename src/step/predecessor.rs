@@ -46,8 +46,9 @@ pub(super) struct Predecessor {
     doubted: Option<Instant>,
     /// Whether the lock's file was closed since the last try.
     closed: bool,
-    /// Whether the directory was seen to be locked in place of a file: only then does it mean anything that it is free.
-    by_directory: bool,
+    /// Whether the name was seen to be locked in its directory, in place of a file: only then does it mean anything that it
+    /// is free.
+    by_name: bool,
 }
 
 /// A try, or that it is too early for one.
@@ -71,15 +72,15 @@ impl Predecessor {
         Tried { at, lock }
     }
 
-    /// What the lock shows, or the directory's where there is none.
+    /// What the lock shows, or that of the name where there is no file.
     fn look(&mut self, file: &Path) -> Sight {
         let seen = lock::look(&alive::lock_of(file));
         if seen != Sight::Unknown {
             return seen;
         }
-        let seen = lock::look_at_directory(alive::directory_of(file));
-        self.by_directory |= seen == Sight::Held;
-        if self.by_directory { seen } else { Sight::Unknown }
+        let seen = lock::look_at_name(file);
+        self.by_name |= seen == Sight::Held;
+        if self.by_name { seen } else { Sight::Unknown }
     }
 
     /// Judges by a try, and by whether there was a report when it was looked for after the try.
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_was_locked_in_place_of_a_file_tells_of_a_death_too() {
+    fn a_name_that_was_locked_in_place_of_a_file_tells_of_a_death_too() {
         let dir = tempfile::tempdir().unwrap();
         let start = Instant::now();
         let mut it = Predecessor::default();
@@ -239,11 +240,40 @@ mod tests {
         for n in 0..3 {
             assert_eq!(look(&mut it, dir.path(), false, start + n * AGAIN), Life::Presumed);
         }
-        let lock = lock::hold_directory(dir.path()).unwrap();
+        let lock = lock::hold_name(&dir.path().join("out")).unwrap();
         assert_eq!(look(&mut it, dir.path(), false, start), Life::Presumed);
         drop(lock);
         assert_eq!(look(&mut it, dir.path(), false, start), DOUBTFUL);
         assert_eq!(look(&mut it, dir.path(), false, start + AGAIN), Life::Dead);
+    }
+
+    #[test]
+    fn a_directory_that_somebody_else_has_locked_tells_nothing() {
+        type Held = Box<dyn std::any::Any>;
+        let lock: [fn(&Path) -> Held; 2] = [
+            // Another step that has its post file here, and no room for a lock.
+            |dir| {
+                std::fs::create_dir(dir.join("other.lock")).unwrap();
+                Box::new(Alive::announce(&dir.join("other")).unwrap())
+            },
+            // `flock DIRECTORY COMMAND`, in a script.
+            |dir| {
+                let script = std::fs::File::open(dir).unwrap();
+                script.try_lock().unwrap();
+                Box::new(script)
+            },
+        ];
+        for (n, lock) in lock.into_iter().enumerate() {
+            let dir = tempfile::tempdir().unwrap();
+            let start = Instant::now();
+            let mut it = Predecessor::default();
+            let held = lock(dir.path());
+            assert_eq!(look(&mut it, dir.path(), false, start), Life::Presumed, "{n}");
+            drop(held);
+            for again in 0..3 {
+                assert_eq!(look(&mut it, dir.path(), false, start + again * AGAIN), Life::Presumed, "{n}");
+            }
+        }
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! A file that is locked as long as its owner lives: the kernel takes the lock back however the owner ends.
 //!
-//! The lock is `flock`'s: it belongs to the open file, so it ends with the last descriptor of it, and it can be asked for
+//! The lock of a file is `flock`'s: it belongs to the open file, so it ends with the last descriptor of it, and it can be asked for
 //! through a descriptor that is open for reading only.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, fcntl};
 
 use super::filesystem;
 
@@ -25,6 +27,8 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // The descriptor's end is not enough as long as a forked child has a copy of it.
         let _ = self.0.unlock();
+        let all = libc::flock { l_start: 0, l_len: 0, ..byte_of(Path::new(""), libc::F_UNLCK) };
+        let _ = fcntl(&self.0, FcntlArg::F_OFD_SETLK(&all));
     }
 }
 
@@ -66,38 +70,54 @@ pub fn of(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// How often a directory is tried that somebody else looks at just now, and the pause before the next try.
-const TRIES: u32 = 50;
-const PAUSE: Duration = Duration::from_millis(2);
-
-/// Locks a directory, for which nothing need be written: where no file can be made, that is all that is left.
+/// Locks a name in its directory, for which nothing need be written: where no file can be made, that is all that is left.
+///
+/// The lock is one of `fcntl`'s, that belongs to the open directory, on a byte that follows from the name: what others lock
+/// there, other names or the directory as a whole by `flock`, is not mistaken for it.
 ///
 /// # Errors
-/// When there is no such directory, somebody else has locked it, or the filesystem has no locks.
-pub fn hold_directory(path: &Path) -> io::Result<Lock> {
+/// When there is no such directory, or the filesystem has no locks.
+pub fn hold_name(path: &Path) -> io::Result<Lock> {
     let directory = open_directory(path)?;
-    let mut tried = directory.try_lock();
-    for _ in 1..TRIES {
-        if !matches!(tried, Err(TryLockError::WouldBlock)) {
-            break;
-        }
-        // Whoever looks has it for a moment.
-        std::thread::sleep(PAUSE);
-        tried = directory.try_lock();
-    }
-    tried?;
+    // A directory cannot be open for writing, which a lock for oneself alone needs: this one is for all who want it.
+    fcntl(&directory, FcntlArg::F_OFD_SETLK(&byte_of(path, libc::F_RDLCK)))?;
     Ok(Lock(directory))
 }
 
-/// Looks whether somebody holds the lock of this directory.
+/// Looks whether somebody holds the lock of this name. That is asked without taking it.
 #[must_use]
-pub fn look_at_directory(path: &Path) -> Sight {
-    open_directory(path).map_or(Sight::Unknown, |directory| own_sight(&directory))
+pub fn look_at_name(path: &Path) -> Sight {
+    let Ok(directory) = open_directory(path) else { return Sight::Unknown };
+    // What a lock for oneself alone would meet.
+    let mut met = byte_of(path, libc::F_WRLCK);
+    match fcntl(&directory, FcntlArg::F_OFD_GETLK(&mut met)) {
+        Ok(_) if i32::from(met.l_type) != libc::F_UNLCK => Sight::Held,
+        Ok(_) if filesystem::is_own_file(&directory) => Sight::Free,
+        Ok(_) | Err(_) => Sight::Unknown,
+    }
 }
 
+/// The byte of a directory that stands for a name in it (FNV-1a), for a call about its lock.
+fn byte_of(path: &Path, kind: i32) -> libc::flock {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let hash = name
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        // Where offsets have 32 bits, too, and with room for a length of one.
+        l_start: (hash >> 34) as libc::off_t,
+        l_len: 1,
+        l_pid: 0,
+    }
+}
+
+/// The directory that a name is in.
 fn open_directory(path: &Path) -> io::Result<File> {
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path)
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(directory)
 }
 
 /// Locks a file that others lock too, without waiting. `None` if one of them has it.
@@ -154,18 +174,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_is_locked_without_a_write_and_seen_to_be() {
+    fn a_name_is_locked_in_its_directory_without_a_write_and_seen_to_be() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(look_at_directory(dir.path()), Sight::Free);
-        let lock = hold_directory(dir.path()).unwrap();
-        assert_eq!([look_at_directory(dir.path()), look_at_directory(dir.path())], [Sight::Held, Sight::Held]);
-        assert!(hold_directory(dir.path()).is_err(), "somebody has it");
-        drop(lock);
-        assert_eq!(look_at_directory(dir.path()), Sight::Free);
+        let [name, other] = ["out", "other"].map(|name| dir.path().join(name));
+        assert_eq!(look_at_name(&name), Sight::Free);
+        let lock = hold_name(&name).unwrap();
+        assert_eq!([look_at_name(&name), look_at_name(&name)], [Sight::Held, Sight::Held]);
+        assert_eq!(look_at_name(&other), Sight::Free);
+        // Another's is in nobody's way, nor is the same one that is held again, nor is `flock`.
+        let (second, again) = (hold_name(&other).unwrap(), hold_name(&name).unwrap());
+        File::open(dir.path()).unwrap().try_lock().unwrap();
+        drop((second, lock));
+        assert_eq!((look_at_name(&name), look_at_name(&other)), (Sight::Held, Sight::Free));
+        // As after a fork, the copy of a descriptor.
+        let copy = again.0.try_clone().unwrap();
+        drop(again);
+        assert_eq!(look_at_name(&name), Sight::Free);
+        drop(copy);
         fs::write(dir.path().join("file"), "").unwrap();
-        for other in ["file", "missing"] {
-            assert_eq!(look_at_directory(&dir.path().join(other)), Sight::Unknown);
-            assert!(hold_directory(&dir.path().join(other)).is_err());
+        for directory in ["file", "missing"] {
+            let name = dir.path().join(directory).join("out");
+            assert_eq!(look_at_name(&name), Sight::Unknown);
+            assert!(hold_name(&name).is_err());
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
