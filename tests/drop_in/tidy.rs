@@ -26,7 +26,27 @@ pub fn log(bytes: &[u8]) -> Vec<u8> {
             out.extend_from_slice(b"[flags]\n");
         }
     }
-    names(&out)
+    sizes(&names(&out))
+}
+
+/// How many bytes a compressed message would have depends on the time in it.
+fn sizes(bytes: &[u8]) -> Vec<u8> {
+    const BEFORE: &[u8] = b"would have ";
+    const BEHIND: &[u8] = b" bytes, compressed from ";
+    let mut out = Vec::new();
+    let mut rest = bytes;
+    while let Some(at) = rest.windows(BEFORE.len()).position(|window| window == BEFORE) {
+        let (before, after) = rest.split_at(at + BEFORE.len());
+        let digits = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        out.extend_from_slice(before);
+        rest = after;
+        if after[digits..].starts_with(BEHIND) {
+            out.push(b'N');
+            rest = &after[digits..];
+        }
+    }
+    out.extend_from_slice(rest);
+    out
 }
 
 /// What stands behind the date and time of a line of the log.
@@ -89,6 +109,8 @@ fn what_differs_each_time_is_taken_out_and_nothing_else() {
         ("bad\nUsage of x:\n  -a\n    \tb\nc\n", "bad\nUsage of x:\n[flags]\nc\n"),
         ("panic: x\n\ngoroutine 1 [running]:\nmain\n", "panic: x\n\n[trace]\n"),
         ("/tmp/script-123: no\n", "/tmp/script-N: no\n"),
+        ("it would have 57 bytes, compressed from 60\n", "it would have N bytes, compressed from 60\n"),
+        ("it would have 57 bytes\n", "it would have 57 bytes\n"),
     ] {
         assert_eq!(String::from_utf8(log(said.as_bytes())).unwrap(), expected);
     }
